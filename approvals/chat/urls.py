@@ -1,0 +1,10 @@
+from django.urls import path
+
+from approvals.chat import views
+
+app_name = "chat"
+
+urlpatterns = [
+    path("t/<slug:tenant>/chat/", views.conversations, name="list"),
+    path("t/<slug:tenant>/chat/<uuid:conversation>/", views.conversation, name="conversation"),
+]

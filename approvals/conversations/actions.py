@@ -1,0 +1,76 @@
+"""The only writers of conversations: one verb each."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from agents.canonical import storable
+from approvals.audit.actions import record
+from approvals.conversations.events import publish_turn, wake_runner
+from approvals.conversations.models import Agent, Conversation, Lease, Message, Run, Thread
+from approvals.tenants.models import User
+
+LONGEST_TITLE = 80  # characters of the first message
+
+
+@transaction.atomic(durable=True)
+def start_conversation(*, agent: Agent, user: User, text: str) -> Conversation:
+    """Open a conversation with its first thread, whose id it shares, and send the first message."""
+    conversation_id = uuid4()
+    conversation = Conversation.objects.create(
+        pk=conversation_id,
+        tenant_id=agent.tenant_id,
+        user=user,
+        agent=agent,
+        title=title_from(text),
+        current_thread_id=conversation_id,
+    )
+    Thread.objects.create(pk=conversation_id, tenant_id=agent.tenant_id, conversation=conversation)
+    Lease.objects.create(thread_id=conversation_id, tenant_id=agent.tenant_id)
+    _send(conversation, agent, user, text)
+    return conversation
+
+
+@transaction.atomic(durable=True)
+def send_message(*, conversation: Conversation, user: User, text: str) -> Run:
+    """Queue one turn. Behind an unfinished one it waits: new input would discard what a paused graph asks."""
+    locked = Conversation.objects.select_for_update().select_related("agent").get(pk=conversation.pk)
+    return _send(locked, locked.agent, user, text)
+
+
+def _send(conversation: Conversation, agent: Agent, user: User, text: str) -> Run:
+    thread_id = conversation.current_thread_id
+    newest = Run.objects.filter(thread_id=thread_id).aggregate(Max("position"))["position__max"] or 0
+    run = Run.objects.create(
+        tenant_id=conversation.tenant_id,
+        conversation=conversation,
+        thread_id=thread_id,
+        position=newest + 1,
+        requester=user,
+        graph_id=agent.graph_id,
+    )
+    message_id = uuid4()
+    Message.objects.create(
+        pk=message_id,
+        tenant_id=conversation.tenant_id,
+        conversation=conversation,
+        thread_id=thread_id,
+        run=run,
+        author=Message.Author.USER,
+        graph_message_id=str(message_id),
+        text=storable(text),
+    )
+    Conversation.objects.filter(pk=conversation.pk).update(updated_at=timezone.now())
+    wake_runner(run)
+    record("run.queued", tenant_id=run.tenant_id, subject_id=run.pk, actor="person", actor_id=user.pk)
+    publish_turn(run)
+    return run
+
+
+def title_from(text: str) -> str:
+    first = next((line.strip() for line in storable(text).splitlines() if line.strip()), "Conversation")
+    return first if len(first) <= LONGEST_TITLE else f"{first[:LONGEST_TITLE].rstrip()}…"

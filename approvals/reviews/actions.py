@@ -1,0 +1,265 @@
+"""The only writers of requests and decisions. Locks in the order run, call, request; the audit entry last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Least, Now
+
+from agents.canonical import NotCanonical, canonical, digest, problem_with, storable
+from approvals.audit.actions import record
+from approvals.calls.digests import call_digest
+from approvals.calls.models import CallStatus, CatalogueTool, ToolCall
+from approvals.calls.titles import manifest_from_json, title_of
+from approvals.conversations.events import publish_turn, wake_runner
+from approvals.conversations.models import Run, RunStatus
+from approvals.reviews.events import publish_request
+from approvals.reviews.models import Decision, RequestStatus, ReviewRequest, Verdict
+from approvals.tenants.models import Tenant, User
+
+EXECUTE_WITHIN = timedelta(hours=24)  # an approval that was not consumed by then has expired
+
+NUMBER = """
+INSERT INTO reviews_requestcounter (tenant_id, last) VALUES (%s, 1)
+ON CONFLICT (tenant_id) DO UPDATE SET last = reviews_requestcounter.last + 1 RETURNING last
+"""
+
+
+class TooLate(Exception):
+    """The request is no longer open. `review` says who decided what, and when."""
+
+    def __init__(self, review: ReviewRequest) -> None:
+        super().__init__(self.__class__.__doc__)
+        self.review = review
+
+
+class Stale(Exception):
+    """What the person saw is not what the request asks now; nothing was decided."""
+
+
+class Invalid(Exception):
+    """The answer does not fit. `field` says where; nothing was decided."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why)
+        self.field = field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One person's answer as it came from a form: values, not yet checked against the request."""
+
+    verdict: Verdict
+    digest: str  # of what the person saw
+    feedback: str = ""  # a reason, or the answer in the tool's place
+    arguments: Mapping[str, Any] | None = None  # edit of a call
+    answer: Any = None  # to a pause
+    state_edit: Mapping[str, Any] | None = None  # to a pause
+
+
+@transaction.atomic(durable=True)
+def decide(*, review: ReviewRequest, reviewer: User, answer: Answer) -> Decision:
+    """Record one person's answer, move what it is about, and queue the run. One winner: a guarded UPDATE says who."""
+    run = Run.objects.select_for_update().get(pk=review.run_id)
+    call = ToolCall.objects.select_for_update().get(pk=review.call_id) if review.call_id else None
+    if answer.digest != review.digest:
+        raise Stale
+    decision = _decision(review, call, reviewer, answer)
+    still_open = ReviewRequest.objects.filter(pk=review.pk, decide_by__gt=Now())
+    if not still_open.transition(RequestStatus.DECIDED, closed_at=Now()):
+        raise TooLate(ReviewRequest.objects.get(pk=review.pk))
+    decision.save(force_insert=True)
+    if call is not None:
+        _move_call(call, review, decision)
+    queue_run(run, at=decision.effective_at)
+    record(
+        f"request.{decision.verdict}",
+        tenant_id=review.tenant_id,
+        subject_id=review.pk,
+        actor="person",
+        actor_id=reviewer.pk,
+        digest=decision.digest,
+        arguments=digest(text=decision.arguments),
+        feedback=digest(text=decision.feedback),
+    )
+    publish_request(review)
+    publish_turn(run)
+    return decision
+
+
+@transaction.atomic(durable=True)
+def expire(*, review: ReviewRequest) -> bool:
+    """Nobody decided in time, which means no. False where somebody was quicker."""
+    run = Run.objects.select_for_update().get(pk=review.run_id)
+    overdue = ReviewRequest.objects.filter(pk=review.pk, decide_by__lte=Now())
+    if not overdue.transition(RequestStatus.EXPIRED, closed_at=Now(), closed_because="Nobody decided in time."):
+        return False
+    if review.kind == ReviewRequest.Kind.CALL:
+        said = "Not run: nobody decided in time. Do not try it again by yourself."
+        ToolCall.objects.filter(pk=review.call_id).transition(CallStatus.EXPIRED, result=said, ended_at=Now())
+    queue_run(run, at=None)
+    record("request.expired", tenant_id=review.tenant_id, subject_id=review.pk)
+    publish_request(review)
+    publish_turn(run)
+    return True
+
+
+def open_request(review: ReviewRequest) -> None:
+    """Number and store a question, inside the transaction that pauses the run; older askings of a call are superseded."""
+    older = ReviewRequest.objects.filter(call_id=review.call_id) if review.call_id else ReviewRequest.objects.none()
+    for past in older.filter(status=RequestStatus.PENDING):
+        supersede(past, "Something changed since it was asked, so it was asked anew.")
+    with connection.cursor() as cursor:
+        cursor.execute(NUMBER, [review.tenant_id])
+        (review.number,) = cursor.fetchone()
+    review.save(force_insert=True)
+    publish_request(review)
+
+
+def supersede(review: ReviewRequest, why: str) -> None:
+    moved = ReviewRequest.objects.filter(pk=review.pk)
+    if moved.transition(RequestStatus.SUPERSEDED, closed_at=Now(), closed_because=why):
+        publish_request(review)
+
+
+def queue_run(run: Run, *, at: datetime | None) -> None:
+    """Wake a paused run, at `at` or now. A run that works is left alone: suspending looks for settled calls first."""
+    when = at or Now()
+    paused = Run.objects.filter(pk=run.pk, status=RunStatus.WAITING)
+    if not paused.transition(RunStatus.QUEUED, wake_at=when):
+        Run.objects.filter(pk=run.pk, status=RunStatus.QUEUED).update(wake_at=Least(F("wake_at"), when))
+    wake_runner(run, at=at)
+
+
+def checked_arguments(review: ReviewRequest, arguments: Mapping[str, Any]) -> str:
+    """Edited arguments as canonical text, or Invalid: they must fit the tool's own schema, and stay this tool's."""
+    assert review.call is not None
+    try:
+        text = canonical(dict(arguments))
+    except NotCanonical as error:
+        raise Invalid("arguments", f"These arguments cannot be shown faithfully: {error}.") from None
+    tool = tool_of(review.call)
+    if tool is None:
+        raise Invalid("arguments", "The tool's schema is unknown, so its arguments cannot be edited.")
+    if problem := problem_with(json.loads(text), tool.schema):
+        raise Invalid("arguments", problem)
+    return text
+
+
+def tool_of(call: ToolCall) -> CatalogueTool | None:
+    """The tool as it was when the call was asked."""
+    return CatalogueTool.objects.filter(
+        graph_id=call.run.graph_id, name=call.tool_name, version=call.tool_version
+    ).first()
+
+
+def _decision(review: ReviewRequest, call: ToolCall | None, reviewer: User, answer: Answer) -> Decision:
+    """The row, checked in full before anything moves."""
+    window = Tenant.objects.values_list("undo_seconds", flat=True).get(pk=review.tenant_id)
+    decision = Decision(
+        tenant_id=review.tenant_id,
+        request=review,
+        reviewer=reviewer,
+        verdict=answer.verdict,
+        digest=answer.digest,
+        feedback=storable(answer.feedback.strip()),
+        effective_at=_database_now() + timedelta(seconds=window),
+    )
+    if review.kind == ReviewRequest.Kind.PAUSE:
+        _check_pause(review, decision, answer)
+    elif review.kind == ReviewRequest.Kind.CALL and answer.verdict == Verdict.EDIT:
+        decision.arguments = checked_arguments(review, answer.arguments or {})
+        if call is not None and decision.arguments == call.arguments:
+            raise Invalid("arguments", "Nothing was changed. To let the call run as it is, approve it.")
+    if answer.verdict in (Verdict.REJECT, Verdict.RESPOND) and not decision.feedback and not decision.answer:
+        raise Invalid("feedback", "Write what the agent should be told.")
+    return decision
+
+
+def _check_pause(review: ReviewRequest, decision: Decision, answer: Answer) -> None:
+    if answer.verdict != Verdict.RESPOND:
+        raise Invalid("answer", "A question of the graph is answered; it has nothing to approve.")
+    try:
+        decision.answer = canonical(answer.answer)
+        decision.state_edit = canonical(dict(answer.state_edit)) if answer.state_edit else ""
+    except NotCanonical as error:
+        raise Invalid("answer", f"This cannot be stored faithfully: {error}.") from None
+    if answer.state_edit and not set(answer.state_edit) <= set(json.loads(review.state)["values"]):
+        raise Invalid("state", "Only the parts of the state that are shown can be edited.")
+
+
+def _move_call(call: ToolCall, review: ReviewRequest, decision: Decision) -> None:
+    calls = ToolCall.objects.filter(pk=call.pk)
+    verdict = decision.verdict
+    if review.kind == ReviewRequest.Kind.OUTCOME:
+        moved = _settle_unknown(calls, decision)
+    elif verdict == Verdict.REJECT:
+        said = f"Not run: a person rejected this call. Reason: {decision.feedback}"
+        moved = calls.transition(
+            CallStatus.REJECTED, result=said, effective_at=decision.effective_at, ended_at=decision.effective_at
+        )
+    elif verdict == Verdict.RESPOND:
+        moved = calls.transition(
+            CallStatus.ANSWERED,
+            result=decision.feedback,
+            effective_at=decision.effective_at,
+            ended_at=decision.effective_at,
+        )
+    else:
+        moved = calls.transition(CallStatus.APPROVED, **_allowance(call, decision))
+    if not moved:
+        raise TooLate(review)
+
+
+def _allowance(call: ToolCall, decision: Decision) -> dict[str, Any]:
+    """What an approval gives: one more attempt, within a time, with these very arguments."""
+    given: dict[str, Any] = {
+        "allowances": F("attempt") + 1,
+        "effective_at": decision.effective_at,
+        "execute_by": decision.effective_at + EXECUTE_WITHIN,
+    }
+    if decision.verdict == Verdict.EDIT:
+        tool = tool_of(call)
+        manifest = manifest_from_json(tool.manifest) if tool else None
+        given["approved_arguments"] = decision.arguments
+        given["approved_digest"] = call_digest(
+            tenant_id=call.tenant_id,
+            run_id=call.run_id,
+            message_id=call.graph_message_id,
+            call_id=call.call_id,
+            tool=call.tool_name,
+            arguments=decision.arguments,
+        )
+        given["title"] = title_of(call.tool_name, manifest, json.loads(decision.arguments))
+    return given
+
+
+def _settle_unknown(calls: Any, decision: Decision) -> int:
+    """Nobody knows whether the effect happened: a person says it did, lets it run again, or gives it up."""
+    if decision.verdict == Verdict.RESPOND:
+        return int(calls.transition(CallStatus.DONE, result=decision.feedback, ended_at=decision.effective_at))
+    if decision.verdict == Verdict.REJECT:
+        said = f"It is not known whether this call took effect; a person gave it up. {decision.feedback}"
+        return int(calls.transition(CallStatus.FAILED, result=said, ended_at=decision.effective_at))
+    return int(
+        calls.transition(
+            CallStatus.APPROVED,
+            allowances=F("attempt") + 1,
+            effective_at=decision.effective_at,
+            execute_by=decision.effective_at + EXECUTE_WITHIN,
+        )
+    )
+
+
+def _database_now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    assert isinstance(now, datetime)
+    return now

@@ -1,0 +1,11 @@
+from django.urls import path
+
+from approvals.reviews import views
+
+app_name = "reviews"
+
+urlpatterns = [
+    path("t/<slug:tenant>/queue/", views.queue, name="queue"),
+    path("t/<slug:tenant>/queue/<uuid:review>/", views.detail, name="detail"),
+    path("t/<slug:tenant>/queue/<uuid:review>/decide/", views.decide_request, name="decide"),
+]

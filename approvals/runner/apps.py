@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class RunnerConfig(AppConfig):
+    name = "approvals.runner"
+    label = "runner"
+    verbose_name = "Runner"
