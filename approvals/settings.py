@@ -61,6 +61,7 @@ def _role(*names: str) -> str:
     return next((env.db_url(name)["USER"] for name in names if env.str(name, default="")), "")
 
 
+DATABASE_ROUTERS = ["approvals.db.routing.AcrossTenantsRouter"]
 DATABASE_ROLES = {
     "web": _role("DATABASE_URL"),
     "worker": _role("DATABASE_WORKER_URL", "DATABASE_URL"),
@@ -74,7 +75,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Applications ---------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "approvals.tenants.admin_config.OperatorsAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -212,6 +213,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     else {"BACKEND": "approvals.db.notify_layer.NotifyChannelLayer"}
 }
 PROCRASTINATE_ON_APP_READY = None
+GRAPHS = Path(env.str("GATEHOUSE_GRAPHS", default=str(BASE_DIR / "langgraph.json")))  # graphs that workers drive
 WORKER_CONCURRENCY: int = env.int("WORKER_CONCURRENCY", default=16)  # threads of conversations driven at once
 LEASE_SECONDS: float = env.float("LEASE_SECONDS", default=30)  # the heart beats six times in it
 SWEEP_SECONDS: int = env.int("SWEEP_SECONDS", default=10)

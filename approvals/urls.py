@@ -1,7 +1,8 @@
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.decorators import login_required
 from django.urls import include, path
-from django.views.generic import RedirectView
+from django.views.generic import RedirectView, TemplateView
 
 from approvals.runner import health
 from approvals.tenants.views import home
@@ -16,6 +17,11 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
     path("", include("approvals.tenants.urls")),
+    *(
+        [path("styleguide/", login_required(TemplateView.as_view(template_name="styleguide.html")))]
+        if settings.DEBUG
+        else []
+    ),
     path("", include("approvals.chat.urls")),
     path("", include("approvals.reviews.urls")),
 ]

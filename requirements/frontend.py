@@ -82,11 +82,13 @@ def vendor(package: dict[str, Any]) -> dict[str, Any]:
 
 def problems() -> list[str]:
     """Say what differs from the lock: a version, a changed or missing file, a file nobody asked for."""
-    found, locks, toml = [], locked(), wanted()
+    locks, toml = locked(), wanted()
     packages = [*toml["package"], toml["icons"] | {"name": toml["icons"]["package"]}]
-    for package in packages:
-        if locks.get(package["name"], {}).get("version") != package["version"]:
-            found.append(f"{package['name']}: the lock is not for {package['version']}")
+    found = [
+        f"{package['name']}: the lock is not for {package['version']}"
+        for package in packages
+        if locks.get(package["name"], {}).get("version") != package["version"]
+    ]
     expected = {path: facts for lock in locks.values() for path, facts in lock["files"].items()}
     for path, facts in expected.items():
         if not (ROOT / path).is_file():

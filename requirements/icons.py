@@ -32,7 +32,8 @@ def draw(icons: dict[str, Any]) -> None:
     content, integrity = fetch(icons["package"], icons["version"])
     symbols = [symbol("mark", (ROOT / MARK).read_text())]
     symbols += [symbol(name, content[f"icons/{name}.svg"]) for name in icons["names"]]
-    credit = f'<!-- {icons["package"]} {icons["version"]} ({icons["licence"]}), see icons.LICENSE.txt. "mark" is our own. -->'
+    source = f"{icons['package']} {icons['version']} ({icons['licence']})"
+    credit = f'<!-- {source}, see icons.LICENSE.txt. "mark" is our own. -->'
     (ROOT / SPRITE).write_text(
         "\n".join(['<svg xmlns="http://www.w3.org/2000/svg">', credit, *symbols, "</svg>"]) + "\n"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import json
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -24,7 +25,7 @@ class CatalogueTool(models.Model):
     name = models.CharField(max_length=200)
     version = models.CharField(max_length=16)
     description = models.TextField(blank=True)
-    schema = models.JSONField()
+    schema_text = models.TextField()  # JSON as text: JSONB would lose the order in which people are shown the arguments
     manifest = models.JSONField(null=True)  # agents.contracts.Manifest as an object; null: none was written
     current = models.BooleanField(default=True)
     seen_at = models.DateTimeField(default=timezone.now)
@@ -36,6 +37,10 @@ class CatalogueTool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return dict(json.loads(self.schema_text))
 
 
 class CallStatus(models.TextChoices):
@@ -56,7 +61,7 @@ class CallStatus(models.TextChoices):
 class CallQuerySet(TransitionQuerySet):
     SOURCES: ClassVar = {  # to <- from
         CallStatus.APPROVED: (CallStatus.ASKED, CallStatus.UNKNOWN),
-        CallStatus.ASKED: (CallStatus.APPROVED, CallStatus.REJECTED, CallStatus.ANSWERED, CallStatus.ALLOWED),
+        CallStatus.ASKED: (CallStatus.APPROVED, CallStatus.REJECTED, CallStatus.ANSWERED),
         CallStatus.REJECTED: (CallStatus.ASKED,),
         CallStatus.ANSWERED: (CallStatus.ASKED,),
         CallStatus.EXPIRED: (CallStatus.ASKED, CallStatus.APPROVED),
@@ -65,7 +70,7 @@ class CallQuerySet(TransitionQuerySet):
         CallStatus.EXECUTING: (CallStatus.ALLOWED, CallStatus.APPROVED),
         CallStatus.DONE: (CallStatus.EXECUTING, CallStatus.UNKNOWN),
         CallStatus.FAILED: (CallStatus.EXECUTING, CallStatus.UNKNOWN),
-        CallStatus.UNKNOWN: (CallStatus.EXECUTING,),
+        CallStatus.UNKNOWN: (CallStatus.EXECUTING, CallStatus.APPROVED, CallStatus.DONE, CallStatus.FAILED),  # undone
     }
 
 
@@ -128,3 +133,10 @@ class ToolCall(TenantRow):
     @property
     def final_digest(self) -> str:
         return self.approved_digest or self.digest
+
+
+def tool_of(call: ToolCall) -> CatalogueTool | None:
+    """The tool as it was when the call was asked."""
+    return CatalogueTool.objects.filter(
+        graph_id=call.run.graph_id, name=call.tool_name, version=call.tool_version
+    ).first()

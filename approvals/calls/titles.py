@@ -48,7 +48,7 @@ def _value(value: Any, *, money: bool) -> str:
 
 
 def manifest_to_json(manifest: Manifest | None) -> dict[str, Any] | None:
-    return {name: value for name, value in vars(manifest).items()} if manifest else None
+    return dict(vars(manifest)) if manifest else None
 
 
 def manifest_from_json(stored: Mapping[str, Any] | None) -> Manifest | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
@@ -49,18 +50,18 @@ class Turn:
     entries: list[Entry] = field(default_factory=list)
 
 
-def turns_of(conversation: Conversation, member: Membership, runs: Iterable[Run] | None = None) -> list[Turn]:
+def turns_of(conversation: Conversation, member: Membership, runs: QuerySet[Run] | None = None) -> list[Turn]:
     """The turns of the branch that is shown, oldest first; with `runs`, of these only."""
     if runs is None:
         runs = Run.objects.filter(thread_id=conversation.current_thread_id)
-    chosen = list(runs.select_related("requester").order_by("position"))  # type: ignore[attr-defined]
+    chosen = list(runs.select_related("requester").order_by("position"))
     parts = _Parts.of(chosen, member)
     return [parts.turn(run) for run in chosen]
 
 
 def conversation_item(conversation: Conversation, newest: Run | None) -> dict[str, Any]:
     """One line of the list."""
-    state, label = STATE_WORDS.get(newest.status, ("", "")) if newest else ("", "")
+    state, label = STATE_WORDS.get(RunStatus(newest.status), ("", "")) if newest else ("", "")
     return {
         "id": conversation.pk,
         "title": conversation.title,
@@ -201,6 +202,7 @@ class _Parts:
             "since": review.created_at,
             "until": review.decide_by,
             "why_not": why_not(self.member, review) if review.requester_id == self.member.user_id else "",
+            "withdraw_url": _withdrawal(self.member, review),
             "request_url": _address(self.member, review) if may_read else "",
             "request_number": review.label,
             "reviewer": decision.reviewer.display_name if decision else "",
@@ -217,6 +219,14 @@ def _by_run(rows: Iterable[Any]) -> dict[Any, list[Any]]:
 
 def _address(member: Membership, review: ReviewRequest) -> str:
     return reverse("reviews:detail", kwargs={"tenant": member.tenant.slug, "review": review.pk})
+
+
+def _withdrawal(member: Membership, review: ReviewRequest) -> str:
+    """Where the person who asked takes the question back."""
+    if review.requester_id != member.user_id or review.status != RequestStatus.PENDING:
+        return ""
+    place = {"tenant": member.tenant.slug, "conversation": review.conversation_id, "review": review.pk}
+    return reverse("chat:withdraw", kwargs=place)
 
 
 def _elapsed(started: datetime | None, ended: datetime | None) -> str:

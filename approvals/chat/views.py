@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.chat import presentation
 from approvals.conversations.access import agent_for, agents_for, conversation_for, conversations_of
 from approvals.conversations.actions import send_message, start_conversation
 from approvals.conversations.forms import MessageForm
-from approvals.conversations.models import Conversation, Run
+from approvals.conversations.models import UNFINISHED, Conversation, Run
+from approvals.reviews.actions import TooLate, stop_run, withdraw
+from approvals.reviews.models import ReviewRequest
 from approvals.tenants.access import TenantRequest, in_tenant
 
 Context = dict[str, Any]
@@ -50,6 +53,28 @@ def conversation(request: TenantRequest, conversation: UUID) -> HttpResponse:
     return redirect("chat:conversation", tenant=request.tenant.slug, conversation=found.pk)
 
 
+@require_POST
+@in_tenant
+def withdraw_request(request: TenantRequest, conversation: UUID, review: UUID) -> HttpResponse:
+    """The person who asked takes a waiting request back. Where somebody decided first, the page shows that."""
+    found = conversation_for(request.membership, conversation, to_write=True)
+    asked = get_object_or_404(ReviewRequest, pk=review, conversation=found)
+    with suppress(TooLate):
+        withdraw(review=asked, by=request.user)
+    return redirect("chat:conversation", tenant=request.tenant.slug, conversation=found.pk)
+
+
+@require_POST
+@in_tenant
+def stop(request: TenantRequest, conversation: UUID) -> HttpResponse:
+    """Stop what works or waits in this conversation, messages queued behind it included."""
+    found = conversation_for(request.membership, conversation, to_write=True)
+    unfinished = Run.objects.filter(thread_id=found.current_thread_id, status__in=UNFINISHED)
+    for run in unfinished.order_by("-position"):
+        stop_run(run=run, by=request.user)
+    return redirect("chat:conversation", tenant=request.tenant.slug, conversation=found.pk)
+
+
 def _list(request: TenantRequest) -> Context:
     mine = list(conversations_of(request.membership)[:SHOWN])
     newest = _newest_runs(mine)
@@ -62,13 +87,15 @@ def _list(request: TenantRequest) -> Context:
 def _conversation(request: TenantRequest, found: Conversation) -> Context:
     turns = presentation.turns_of(found, request.membership)
     newest = _newest_runs([found]).get(found.current_thread_id)
+    mine = found.user_id == request.user.pk
     address = reverse("chat:conversation", kwargs={"tenant": request.tenant.slug, "conversation": found.pk})
     return {
         **_list(request),
         "conversation": presentation.conversation_item(found, newest),
         "turns": turns,
         "hold": presentation.hold_of(turns),
-        "may_send": found.user_id == request.user.pk,
+        "may_send": mine,
+        "stop_url": f"{address}stop/" if mine and newest and newest.is_unfinished else "",
         "live_url": address.replace("/t/", "/ws/t/", 1),
     }
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
+from django.db.models.functions import Least, Now
 from django.utils import timezone
 
 from agents.canonical import storable
 from approvals.audit.actions import record
 from approvals.conversations.events import publish_turn, wake_runner
-from approvals.conversations.models import Agent, Conversation, Lease, Message, Run, Thread
+from approvals.conversations.models import Agent, Conversation, Lease, Message, Run, RunStatus, Thread
 from approvals.tenants.models import User
 
 LONGEST_TITLE = 80  # characters of the first message
@@ -40,6 +42,15 @@ def send_message(*, conversation: Conversation, user: User, text: str) -> Run:
     """Queue one turn. Behind an unfinished one it waits: new input would discard what a paused graph asks."""
     locked = Conversation.objects.select_for_update().select_related("agent").get(pk=conversation.pk)
     return _send(locked, locked.agent, user, text)
+
+
+def queue_run(run: Run, *, at: datetime | None) -> None:
+    """Wake a paused run, at `at` or now. A run that works is left alone: suspending looks for settled calls first."""
+    when = at or Now()
+    paused = Run.objects.filter(pk=run.pk, status=RunStatus.WAITING)
+    if not paused.transition(RunStatus.QUEUED, wake_at=when):
+        Run.objects.filter(pk=run.pk, status=RunStatus.QUEUED).update(wake_at=Least(F("wake_at"), when))
+    wake_runner(run, at=at)
 
 
 def _send(conversation: Conversation, agent: Agent, user: User, text: str) -> Run:

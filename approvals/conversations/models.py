@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import ClassVar
 
 from django.db import models
@@ -35,6 +34,31 @@ class Agent(TenantRow):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Hold(TenantRow):
+    """While it stands, no claim succeeds and no run starts: of the whole tenant, of one agent, or of one tool."""
+
+    agent = TenantForeignKey(Agent, models.CASCADE, null=True, related_name="holds")
+    tool_name = models.CharField(max_length=200, blank=True)  # with no agent: this tool of every agent
+    reason = models.TextField()
+    placed_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    placed_at = models.DateTimeField(default=timezone.now, editable=False)
+    lifted_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    lifted_at = models.DateTimeField(null=True)
+
+    class Meta(TenantRow.Meta):
+        # every claim and every start of a run asks whether one stands
+        indexes = [models.Index(fields=["tenant"], condition=Q(lifted_at=None), name="standing_holds")]
+
+    def __str__(self) -> str:
+        return self.scope
+
+    @property
+    def scope(self) -> str:
+        if self.agent is None:
+            return f"tool {self.tool_name}" if self.tool_name else "everything"
+        return f"{self.agent.name}: tool {self.tool_name}" if self.tool_name else f"agent {self.agent.name}"
 
 
 class Conversation(TenantRow):

@@ -52,6 +52,7 @@ class EmbeddedPostgres:
         self.max_connections = max_connections
         self._users: IO[str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        self._said_from = 0  # where the log of the latest launch begins
         self._account: Account
         self._socket_folder: Path
 
@@ -181,10 +182,10 @@ class EmbeddedPostgres:
                 self._server = self._spawn()
             if self._comes_up():
                 return
-            if "shared memory block" not in self._end_of_log():
+            if "shared memory block" not in self._said():
                 break
             time.sleep(0.2)
-        raise EmbeddedPostgresError(f"PostgreSQL does not start ({_reason(self._end_of_log())}); see {self.log}.")
+        raise EmbeddedPostgresError(f"PostgreSQL does not start ({_reason(self._said())}); see {self.log}.")
 
     def _end_orphans(self) -> None:
         """A backend deep in a query does not notice that its server was killed, and would hold the shared memory."""
@@ -200,6 +201,7 @@ class EmbeddedPostgres:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._append_to_log("")
+        self._said_from = self.log.stat().st_size
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [
@@ -270,8 +272,8 @@ class EmbeddedPostgres:
         with self.log.open("a") as log:
             log.write(text)
 
-    def _end_of_log(self) -> str:
-        return self.log.read_text(errors="replace")[-2000:]
+    def _said(self) -> str:
+        return self.log.read_bytes()[self._said_from :].decode(errors="replace")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -290,6 +292,8 @@ def _quoted(path: Path) -> str:
 
 
 def _reason(output: str) -> str:
+    if "No space left on device" in output or "Check free disk space" in output:
+        return "the disk is full"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "error" in line]
     return (telling or lines or ["it was killed"])[-1].rpartition("FATAL: ")[2].strip()

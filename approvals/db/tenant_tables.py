@@ -23,13 +23,13 @@ def isolate(table: str, **parents: str) -> migrations.RunSQL:
     NULLIF: the setting is NULL before the first set_config and '' after a wipe; both must match no row. The sub-select is
     evaluated once per statement. Casting the column instead of the setting was 500 times slower.
     """
-    statements = [
+    statements: list[str | tuple[str, Any]] = [
         f"ALTER TABLE {table} ADD CONSTRAINT {table}_tenant FOREIGN KEY (tenant_id) REFERENCES tenants_tenant (id)",
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
         f"CREATE POLICY tenant_isolation ON {table} USING ({_TENANT_IS_SET}) WITH CHECK ({_TENANT_IS_SET})",
     ]
-    undo = [
+    undo: list[str | tuple[str, Any]] = [
         f"ALTER TABLE {table} DROP CONSTRAINT {table}_tenant",
         f"DROP POLICY tenant_isolation ON {table}",
         f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY",

@@ -21,7 +21,7 @@ def launch(commands: Commands | None = None) -> int:
         console.complain(str(problem))
         return 1
     except OSError as error:  # a full disk, a folder that is not ours: a sentence, not a traceback
-        console.complain(f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}.")
+        console.complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}.")
         return 1
     return 0
 

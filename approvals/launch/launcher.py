@@ -140,7 +140,7 @@ class Launcher:
         return web
 
     def _tend(self, children: Children, database: Database) -> None:
-        children.tend(0.2)
+        children.tend(0.25)
         database.tend()
 
     def _wait_until_ready(self, web: Child, children: Children, database: Database) -> None:

@@ -32,10 +32,10 @@ def request_for(member: Membership, request_id: UUID, *, to_decide: bool = False
 
 def why_not(member: Membership, review: ReviewRequest) -> str:
     """Why this person may not decide this request; "" where he may."""
-    if member.role not in DECIDES:
-        return "Only reviewers and admins decide."
     if review.requester_id == member.user_id:
         return "You asked for this, so somebody else has to decide it."
+    if member.role not in DECIDES:
+        return "Only reviewers and admins decide."
     return ""
 
 

@@ -34,7 +34,7 @@ class QueueConsumer(TenantConsumer):
             return
         status, html, outcome = found
         if status == RequestStatus.PENDING:
-            await self.tell(event="refresh", say="A new request waits.")
+            await self.tell(event="refresh")
             return
         await self.tell(content=html, target=f"#req-{message['request_id']}", swap="outerMorph")
         await self.tell(event="request.changed", id=message["request_id"], text=outcome)

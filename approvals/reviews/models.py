@@ -59,6 +59,7 @@ class ReviewRequest(TenantRow):
     status = models.CharField(max_length=10, choices=RequestStatus, default=RequestStatus.PENDING)
     title = models.TextField()
     risk = models.CharField(max_length=7)
+    flags = models.PositiveSmallIntegerField(default=0)  # arguments with something a reader could not see
     why = models.TextField()  # the policy's sentence
     policy_version = models.CharField(max_length=40)
     digest = models.CharField(max_length=64)

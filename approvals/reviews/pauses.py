@@ -35,7 +35,7 @@ def answer_form(review: ReviewRequest, posted: Mapping[str, str] | None = None) 
 
 def answer_of(form: SchemaForm) -> Any:
     """What `interrupt()` returns in the graph."""
-    return form.values["answer"] if "answer" in form.values else form.values
+    return form.values.get("answer", form.values)
 
 
 def state_form(review: ReviewRequest, posted: Mapping[str, str] | None = None) -> SchemaForm | None:

@@ -6,17 +6,21 @@ import json
 from typing import Any
 from uuid import uuid4
 
+from django.urls import reverse
+from django.utils import timezone
+
 from agents.contracts import Effect
 from approvals.audit.models import AuditEvent
+from approvals.calls.models import tool_of
 from approvals.calls.titles import approve_label, manifest_from_json
 from approvals.conversations.models import Message
 from approvals.reviews.access import why_not
-from approvals.reviews.actions import tool_of
 from approvals.reviews.exact import differences, exact_values
 from approvals.reviews.models import Decision, RequestStatus, ReviewRequest, Verdict
 from approvals.reviews.pauses import answer_form, state_form
 from approvals.reviews.schema_forms import Field, SchemaForm, form_for
 from approvals.reviews.segments import notes, segments
+from approvals.tenants.access import READS_EVERY_CONVERSATION
 from approvals.tenants.models import Membership
 
 Context = dict[str, Any]
@@ -64,7 +68,7 @@ def queue_item(review: ReviewRequest, decision: Decision | None) -> Context:
         "decide_by": review.decide_by,
         "status": status,
         "outcome": outcome,
-        "flags": 0,
+        "flags": review.flags,
     }
 
 
@@ -73,17 +77,16 @@ def detail(review: ReviewRequest, member: Membership) -> Context:
     decision = decision_of(review)
     refusal = why_not(member, review)
     shown: Context = {
-        "review": {**queue_item(review, decision), **_facts(review)},
+        "review": {**queue_item(review, decision), **_facts(review, member)},
         "agent_says": _agent_says(review),
         "last_messages": _last_messages(review, member),
         "activity": _activity(review),
-        "decision": _decided(review, decision),
+        "decision": _decided(review, decision, member),
         "may_decide": not refusal,
         "why_not": refusal,
         "idempotency_key": uuid4(),
     }
     shown |= _pause(review) if review.kind == ReviewRequest.Kind.PAUSE else _call(review)
-    shown["review"]["flags"] = sum(bool(row["notes"]) for row in shown.get("arguments", []))
     return shown
 
 
@@ -127,7 +130,7 @@ def conflict_of(review: ReviewRequest) -> Context:
     }
 
 
-def _facts(review: ReviewRequest) -> Context:
+def _facts(review: ReviewRequest, member: Membership) -> Context:
     tool = tool_of(review.call) if review.call else None
     manifest = manifest_from_json(tool.manifest) if tool else None
     arguments = json.loads(review.call.final_arguments) if review.call else {}
@@ -139,7 +142,9 @@ def _facts(review: ReviewRequest) -> Context:
         "why": f"{review.why} Policy: {review.policy_version}.",
         "digest": review.digest,
         "approve_label": _approve_label(review, approve_label(review.tool_name, manifest, arguments)),
-        "conversation_id": None,
+        "conversation_id": review.conversation_id
+        if review.conversation.user_id == member.user_id or member.role in READS_EVERY_CONVERSATION
+        else None,
     }
 
 
@@ -183,7 +188,7 @@ def _outcome(review: ReviewRequest, decision: Decision | None) -> tuple[str, str
     return str(review.status), review.get_status_display()
 
 
-def _decided(review: ReviewRequest, decision: Decision | None) -> Context | None:
+def _decided(review: ReviewRequest, decision: Decision | None, member: Membership) -> Context | None:
     if decision is None:
         return None
     changed: list[Context] = []
@@ -198,7 +203,15 @@ def _decided(review: ReviewRequest, decision: Decision | None) -> Context | None
         "at": decision.created_at,
         "feedback": decision.feedback or _answer_text(decision),
         "diff": changed,
+        "undo_url": _undo_address(review, decision, member),
+        "undo_until": decision.effective_at,
     }
+
+
+def _undo_address(review: ReviewRequest, decision: Decision, member: Membership) -> str:
+    """While the window is open, for the person who decided. The deadline itself is kept by the action."""
+    open_still = decision.reviewer_id == member.user_id and decision.effective_at > timezone.now()
+    return reverse("reviews:undo", kwargs={"tenant": member.tenant.slug, "review": review.pk}) if open_still else ""
 
 
 def _answer_text(decision: Decision) -> str:

@@ -40,7 +40,7 @@ class SchemaForm:
 
 def form_for(schema: Mapping[str, Any], values: Mapping[str, Any]) -> SchemaForm:
     declared = _properties(schema)
-    extra = {name: {} for name in values if name not in declared}
+    extra: dict[str, Mapping[str, Any]] = {name: {} for name in values if name not in declared}
     fields = [
         _field(name, part, values, required=name in schema.get("required", ()))
         for name, part in {**declared, **extra}.items()
@@ -68,7 +68,7 @@ def _bind_field(form: SchemaForm, each: Field, values: Mapping[str, Any], posted
         option["selected"] = option["value"] == text
     if untouched:
         form.values[name] = values[name]  # byte for byte, whatever the field made of it
-    elif text or each["kind"] == "text" and name in values:
+    elif text or (each["kind"] == "text" and name in values):
         try:
             form.values[name] = _read(each, text)
         except ValueError as error:

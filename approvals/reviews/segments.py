@@ -5,9 +5,12 @@ Every place that prints untrusted text prints these pieces, as text nodes (templ
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Segment = tuple[str, str, str]  # text, mark ("", hidden, mixed, space, tag), note
 
@@ -57,6 +60,11 @@ def notes(text: str) -> list[str]:
     if any(found.mark == "tag" for found in marks):
         said.append("Contains HTML or a Markdown link. Shown as plain text.")
     return said
+
+
+def flags_in(arguments: Mapping[str, Any]) -> int:
+    """How many of a call's arguments have something to check."""
+    return sum(bool(notes(value if isinstance(value, str) else json.dumps(value))) for value in arguments.values())
 
 
 def _findings(text: str) -> list[Finding]:

@@ -8,4 +8,5 @@ urlpatterns = [
     path("t/<slug:tenant>/queue/", views.queue, name="queue"),
     path("t/<slug:tenant>/queue/<uuid:review>/", views.detail, name="detail"),
     path("t/<slug:tenant>/queue/<uuid:review>/decide/", views.decide_request, name="decide"),
+    path("t/<slug:tenant>/queue/<uuid:review>/undo/", views.undo_decision, name="undo"),
 ]

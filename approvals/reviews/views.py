@@ -13,10 +13,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from agents.canonical import storable
 from approvals.calls.digests import call_digest
+from approvals.calls.models import tool_of
 from approvals.calls.titles import approve_label, manifest_from_json
 from approvals.reviews import paging, presentation
 from approvals.reviews.access import closed_requests, open_requests, request_for
-from approvals.reviews.actions import Answer, Invalid, Stale, TooLate, checked_arguments, decide, tool_of
+from approvals.reviews.actions import Answer, Invalid, Stale, TooLate, checked_arguments, decide, undo
 from approvals.reviews.exact import differences
 from approvals.reviews.models import RequestStatus, ReviewRequest, Verdict
 from approvals.reviews.pauses import answer_form, answer_of, state_edit_of, state_form
@@ -65,6 +66,20 @@ def decide_request(request: TenantRequest, review: UUID) -> HttpResponse:
         return _page(request, found, shown, status=409)
     except TooLate as late:
         return _too_late(request, late.review, shown)
+    return redirect("reviews:detail", tenant=request.tenant.slug, review=found.pk)
+
+
+@require_POST
+@in_tenant
+def undo_decision(request: TenantRequest, review: UUID) -> HttpResponse:
+    """Take one's own decision back while nothing was sent yet; too late is said, not hidden."""
+    found = request_for(request.membership, review)
+    try:
+        undo(review=found, by=request.user)
+    except TooLate:
+        shown = presentation.detail(found, request.membership)
+        shown["conflict"] = {"title": "Too late to undo", "text": "The decision has taken effect already."}
+        return _page(request, found, shown, status=409)
     return redirect("reviews:detail", tenant=request.tenant.slug, review=found.pk)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from django.db import transaction
@@ -24,7 +25,7 @@ def publish(graphs: Iterable[RegisteredGraph]) -> None:
                 version=card.version,
                 defaults={
                     "description": card.description,
-                    "schema": dict(card.schema),
+                    "schema_text": json.dumps(card.schema),
                     "manifest": manifest_to_json(card.manifest),
                     "current": True,
                     "seen_at": Now(),

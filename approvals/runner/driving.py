@@ -15,7 +15,7 @@ from uuid import UUID
 
 import psycopg
 from asgiref.sync import sync_to_async
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import LastValue
 from langgraph.types import Command, Interrupt
@@ -106,7 +106,8 @@ class Driver:
             reason = f"The graph asks something that cannot be shown faithfully: {error}."
             await sync_to_async(outcomes.fail)(run_id=ended["run_id"], epoch=ended["epoch"], reason=reason)
             return
-        await sync_to_async(outcomes.suspend)(**ended, questions=drive.ledger.questions, pauses=pauses)
+        ledger = drive.ledger
+        await sync_to_async(outcomes.suspend)(**ended, questions=ledger.questions, held=ledger.held, pauses=pauses)
 
 
 @dataclass(kw_only=True)
@@ -114,6 +115,7 @@ class _Drive:
     """One pass of one run through its graph."""
 
     turn: Turn
+    thread_id: UUID
     found: RegisteredGraph
     graph: Any
     config: RunnableConfig
@@ -136,6 +138,7 @@ class _Drive:
         saver = FencedSaver(pool, tenant_id=lease.tenant_id, lease_epoch=lease.epoch)
         return cls(
             turn=turn,
+            thread_id=lease.thread_id,
             found=found,
             graph=found.graph.copy(update={"checkpointer": saver}),
             # Strict: an answer to an interrupt that is not pending is an error, not silence (langgraph#8836).
@@ -183,7 +186,30 @@ class _Drive:
         """The user's message the first time; None, which re-runs what waits and delivers nothing, ever after."""
         if self.turn.suspended_before or (self.turn.driven_before and await self._has_begun()):
             return None
-        return {"messages": [HumanMessage(self.turn.text, id=self.turn.message_id)]}
+        said = HumanMessage(self.turn.text, id=self.turn.message_id)
+        return {"messages": [*(await self._owed_answers()), said]}
+
+    async def _owed_answers(self) -> list[ToolMessage]:
+        """Honest tool messages for calls that a stopped or failed run left open: providers refuse a history with gaps."""
+        newest = await self.saver.aget_tuple(self.config) if self.turn.follows_a_broken_one else None
+        messages = newest.checkpoint["channel_values"].get("messages") if newest else None
+        last = next((m for m in reversed(messages or []) if isinstance(m, AIMessage)), None)
+        if last is None or not last.tool_calls:
+            return []
+        answered = {m.tool_call_id for m in messages or [] if isinstance(m, ToolMessage)}
+        owed = [call for call in last.tool_calls if call["id"] and call["id"] not in answered]
+        became = await sync_to_async(outcomes.what_became_of)(
+            thread_id=self.thread_id, message_id=last.id or "", call_ids=[str(call["id"]) for call in owed]
+        )
+        return [
+            ToolMessage(
+                became.get(str(call["id"]), outcomes.UNANSWERED),
+                name=call["name"],
+                tool_call_id=str(call["id"]),
+                status="error",
+            )
+            for call in owed
+        ]
 
     async def _has_begun(self) -> bool:
         """Whether a drive that died had saved this run's input."""
@@ -197,7 +223,9 @@ class _Drive:
         the answer and is applied before the asking node runs again.
         """
         if await self._asks(delivery):
-            answer = Command(resume={delivery.interrupt_id: delivery.answer}, update=dict(delivery.state_edit) or None)
+            answer: Command[Any] = Command(
+                resume={delivery.interrupt_id: delivery.answer}, update=dict(delivery.state_edit) or None
+            )
             await self._stream(answer)
             await sync_to_async(outcomes.delivered)(decision_id=delivery.decision_id)
         else:

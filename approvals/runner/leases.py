@@ -18,10 +18,14 @@ from agents.checkpointing import Pool
 
 log = logging.getLogger(__name__)
 
+# SKIP LOCKED: a worker frozen inside a transaction keeps its lease locked, and whoever waited for it would stand still too.
+# The sweep comes back to the thread.
 ACQUIRE = """
 UPDATE conversations_lease
    SET epoch = epoch + 1, token = %(token)s, expires_at = clock_timestamp() + %(seconds)s * interval '1 second'
- WHERE thread_id = %(thread)s AND (expires_at IS NULL OR expires_at < clock_timestamp())
+ WHERE thread_id = (SELECT thread_id FROM conversations_lease
+                     WHERE thread_id = %(thread)s AND (expires_at IS NULL OR expires_at < clock_timestamp())
+                       FOR UPDATE SKIP LOCKED)
 RETURNING epoch
 """
 RELEASE = "UPDATE conversations_lease SET token = NULL, expires_at = NULL WHERE thread_id = %s AND token = %s"

@@ -29,10 +29,17 @@ from approvals.tenants.access import DECIDES
 Row = Mapping[str, Any]
 Connection = AsyncConnection[DictRow]
 
+# Placing or lifting a hold takes this lock alone, so it waits for claims under way and every later one sees it.
+GATE_LOCK = "SELECT pg_advisory_xact_lock_shared(hashtextextended('gate ' || %s::text, 0))"
+
 # The run is not cancelled and the lease is still this epoch's. FOR SHARE: a cancellation waits for this transaction, so
 # no claim commits after it. FOR KEY SHARE: a takeover, which raises the epoch, waits; a heartbeat does not.
 RUN_IS_OURS = """
-SELECT r.id FROM conversations_run r JOIN conversations_lease l ON l.thread_id = r.thread_id
+SELECT EXISTS (
+         SELECT 1 FROM conversations_hold h JOIN conversations_conversation c ON c.id = r.conversation_id
+          WHERE h.tenant_id = r.tenant_id AND h.lifted_at IS NULL AND (h.agent_id IS NULL OR h.agent_id = c.agent_id)
+            AND h.tool_name IN ('', %(tool)s::varchar)) AS held
+  FROM conversations_run r JOIN conversations_lease l ON l.thread_id = r.thread_id
  WHERE r.id = %(run)s AND r.status = 'running' AND l.epoch = %(epoch)s
    FOR SHARE OF r FOR KEY SHARE OF l
 """
@@ -42,9 +49,9 @@ INSERT INTO calls_toolcall (
     id, tenant_id, conversation_id, thread_id, run_id, graph_message_id, call_id, tool_name, title, status, arguments,
     digest, approved_arguments, approved_digest, tool_version, graph_version, policy_version, rerun, asking, attempt,
     allowances, epoch, result, created_at, started_at, ended_at)
-SELECT %(id)s, r.tenant_id, r.conversation_id, r.thread_id, r.id, %(message)s, %(call)s, %(tool)s, %(title)s, %(status)s::varchar,
-       %(arguments)s, %(digest)s, '', '', %(tool_version)s, %(graph_version)s, %(policy_version)s, %(rerun)s, %(asking)s,
-       %(attempt)s::smallint, %(attempt)s::smallint, %(epoch)s, %(result)s, clock_timestamp(),
+SELECT %(id)s, r.tenant_id, r.conversation_id, r.thread_id, r.id, %(message)s, %(call)s, %(tool)s, %(title)s,
+       %(status)s::varchar, %(arguments)s, %(digest)s, '', '', %(tool_version)s, %(graph_version)s, %(policy_version)s,
+       %(rerun)s, %(asking)s, %(attempt)s::smallint, %(allowances)s::smallint, %(epoch)s, %(result)s, clock_timestamp(),
        CASE WHEN %(status)s::varchar = 'executing' THEN clock_timestamp() END,
        CASE WHEN %(status)s::varchar = 'denied' THEN clock_timestamp() END
   FROM conversations_run r WHERE r.id = %(run)s
@@ -102,6 +109,7 @@ UPDATE calls_toolcall SET status = %(status)s, result = %(result)s, ended_at = c
 AUDIT = "SELECT audit_append(%(tenant)s, %(actor)s, NULL, %(action)s, %(id)s, %(facts)s)"
 
 RERUN_FREELY = {Rerun.READ, Rerun.IDEMPOTENT, Rerun.TRANSACTIONAL}
+HOLDABLE = {CallStatus.ALLOWED, CallStatus.APPROVED, CallStatus.EXECUTING}
 SAID_NO = {CallStatus.DENIED, CallStatus.REJECTED, CallStatus.EXPIRED, CallStatus.WITHDRAWN}
 
 
@@ -119,17 +127,18 @@ class PostgresLedger:
     epoch: int
     graph_version: str
     questions: set[UUID] = field(default_factory=set)  # calls this drive found undecided; suspending looks at them
+    held: set[UUID] = field(default_factory=set)  # those among them that only a hold keeps from running
 
     async def enter(self, call: ProposedCall) -> Grant | InFlight | Question | Receipt:
         async with self._transaction() as connection:
-            await self._refuse_when_lost(connection)
-            proposed = await self._propose(connection, call)
+            held = await self._refuse_when_lost(connection, call.tool.name)
+            proposed = await self._propose(connection, call, held=held)
             if proposed is not None:
                 return proposed
             found = await self._fetch(connection, FIND, self._identity(call))
             if found["digest"] != self._digest(call):
                 return Receipt(content="Refused: this call id was used before, for another call.", ok=False)
-            return await self._answer(connection, call, found)
+            return await self._answer(connection, call, found, held=held)
 
     async def settle(self, grant: Grant, receipt: Receipt) -> None:
         async with self._transaction() as connection:
@@ -144,7 +153,7 @@ class PostgresLedger:
     # what a call's state means for it now
 
     async def _answer(
-        self, connection: Connection, call: ProposedCall, found: Row
+        self, connection: Connection, call: ProposedCall, found: Row, *, held: bool
     ) -> Grant | InFlight | Question | Receipt:
         status = found["status"]
         if found["too_early"]:  # decided, but it can still be taken back
@@ -153,6 +162,11 @@ class PostgresLedger:
             return Receipt(content=found["result"])
         if status == CallStatus.FAILED or status in SAID_NO:
             return Receipt(content=found["result"], ok=False)
+        if status == CallStatus.EXECUTING and found["epoch"] == self.epoch:
+            return InFlight(id=found["id"])
+        if held and status in HOLDABLE:
+            self.held.add(found["id"])
+            return self._question(found)
         if status == CallStatus.EXECUTING:
             return await self._after_a_crash(connection, found)
         if status == CallStatus.UNKNOWN:
@@ -161,11 +175,13 @@ class PostgresLedger:
             return self._question(found)
         return await self._claim(connection, call, found) or await self._ask_anew(connection, call, found)
 
-    async def _propose(self, connection: Connection, call: ProposedCall) -> Grant | Question | Receipt | None:
+    async def _propose(
+        self, connection: Connection, call: ProposedCall, *, held: bool
+    ) -> Grant | Question | Receipt | None:
         """Insert the call as the policy judges it; None where it stands already."""
         judgement = judge(call.tool.manifest)
-        status = _first_status(call, judgement)
-        allowed = status == CallStatus.EXECUTING
+        status = _first_status(call, judgement, held=held)
+        allowed = status in (CallStatus.ALLOWED, CallStatus.EXECUTING)
         row = {
             **self._identity(call),
             **self._versions(call),
@@ -177,21 +193,22 @@ class PostgresLedger:
             "digest": self._digest(call),
             "rerun": _rerun(call.tool.manifest).value,
             "asking": int(status == CallStatus.ASKED),
-            "attempt": int(allowed),
-            "epoch": self.epoch if allowed else None,
-            "result": f"Refused: {call.problem}"
-            if call.problem
-            else judgement.why
-            if status == CallStatus.DENIED
-            else "",
+            "attempt": int(status == CallStatus.EXECUTING),
+            "allowances": int(allowed),
+            "epoch": self.epoch if status == CallStatus.EXECUTING else None,
+            "result": f"Refused: {call.problem or judgement.why}" if status == CallStatus.DENIED else "",
         }
         if not await self._moved(connection, PROPOSE, row):
             return None
-        actor = "agent" if call.problem or not allowed else "policy"
+        actor = "policy" if allowed else "agent"
         await self._audit(connection, f"call.{status.value}", row["id"], actor, tool=row["tool"], digest=row["digest"])
-        if allowed:
+        if status == CallStatus.EXECUTING:
             return _grant(row)
-        return self._question(row) if status == CallStatus.ASKED else Receipt(content=row["result"], ok=False)
+        if status == CallStatus.DENIED:
+            return Receipt(content=row["result"], ok=False)
+        if status == CallStatus.ALLOWED:
+            self.held.add(row["id"])
+        return self._question(row)
 
     async def _claim(self, connection: Connection, call: ProposedCall, found: Row) -> Grant | None:
         guard = {
@@ -208,10 +225,8 @@ class PostgresLedger:
         )
         return _grant({**found, "attempt": found["attempt"] + 1})
 
-    async def _after_a_crash(self, connection: Connection, found: Row) -> Grant | InFlight | Question:
-        """The call was claimed and has no receipt: by this drive, or by one that died in the effect's window."""
-        if found["epoch"] == self.epoch:
-            return InFlight(id=found["id"])
+    async def _after_a_crash(self, connection: Connection, found: Row) -> Grant | Question:
+        """The call was claimed and has no receipt: the drive that claimed it died in the effect's window."""
         if Rerun(found["rerun"]) in RERUN_FREELY:
             await self._moved(connection, TAKE_OVER, {"id": found["id"], "epoch": self.epoch})
             await self._audit(connection, "call.taken_over", found["id"], attempt=found["attempt"])
@@ -242,10 +257,14 @@ class PostgresLedger:
             await connection.execute(SCOPE, (str(self.tenant_id), str(self.epoch)))
             yield connection
 
-    async def _refuse_when_lost(self, connection: Connection) -> None:
-        ours = await connection.execute(RUN_IS_OURS, {"run": self.run_id, "epoch": self.epoch})
-        if await ours.fetchone() is None:
+    async def _refuse_when_lost(self, connection: Connection, tool: str = "") -> bool:
+        """Raise where this drive may not claim any more; else say whether this tool is on hold."""
+        await connection.execute(GATE_LOCK, (self.tenant_id,))
+        ours = await connection.execute(RUN_IS_OURS, {"run": self.run_id, "epoch": self.epoch, "tool": tool})
+        row = await ours.fetchone()
+        if row is None:
             raise NoLongerOurs
+        return bool(row["held"])
 
     async def _moved(self, connection: Connection, statement: str, values: Row) -> int:
         return (await connection.execute(statement, values)).rowcount
@@ -301,10 +320,12 @@ class _TransactionalEffect:
         await self.ledger._settle(self.connection, self.grant, receipt)
 
 
-def _first_status(call: ProposedCall, judgement: Judgement) -> CallStatus:
+def _first_status(call: ProposedCall, judgement: Judgement, *, held: bool) -> CallStatus:
     if call.problem or judgement.outcome is Outcome.DENY:
         return CallStatus.DENIED
-    return CallStatus.EXECUTING if judgement.outcome is Outcome.ALLOW else CallStatus.ASKED
+    if judgement.outcome is Outcome.ASK:
+        return CallStatus.ASKED
+    return CallStatus.ALLOWED if held else CallStatus.EXECUTING
 
 
 def _rerun(manifest: Manifest | None) -> Rerun:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -19,13 +19,17 @@ from approvals.audit.actions import record
 from approvals.calls.models import CallStatus, CatalogueTool, ToolCall
 from approvals.calls.titles import manifest_from_json
 from approvals.conversations.events import publish_turn, wake_runner
-from approvals.conversations.models import UNFINISHED, Message, Run, RunStatus
+from approvals.conversations.models import UNFINISHED, Hold, Message, Run, RunStatus
+from approvals.db.tenant_scope import current_tenant
 from approvals.policies.evaluation import VERSION, judge
 from approvals.reviews.actions import open_request, supersede
 from approvals.reviews.models import Decision, RequestStatus, ReviewRequest
+from approvals.reviews.segments import flags_in
+from approvals.runner.ledger import GATE_LOCK
 from approvals.tenants.models import Tenant
 
 FAILURES_BEFORE_STUCK = 5
+UNANSWERED = "Not run: the run ended before this call was carried out."
 PAUSE_IS_COOPERATIVE = "The graph itself asks, and its own code decides what follows."
 
 
@@ -62,6 +66,7 @@ class Turn:
     deliveries: Sequence[Delivery]
     driven_before: bool
     suspended_before: bool  # so its input is in a checkpoint for certain
+    follows_a_broken_one: bool  # the run before it left calls in the graph's history that nobody answered
     unanswered: str = ""  # why a pause can never be answered any more
 
 
@@ -73,7 +78,7 @@ def begin_turn(*, thread_id: UUID, epoch: int) -> Turn | None:
     it waits for people nothing of this thread is driven: new input would silently discard what the graph asks.
     """
     run = Run.objects.filter(thread_id=thread_id, status__in=UNFINISHED).order_by("position").first()
-    if run is None:
+    if run is None or _is_held(run):
         return None
     due = Run.objects.filter(pk=run.pk, wake_at__lte=Now())
     if not due.transition(RunStatus.RUNNING, epoch=epoch, failures=F("failures") + 1):
@@ -90,6 +95,7 @@ def begin_turn(*, thread_id: UUID, epoch: int) -> Turn | None:
         deliveries=_deliveries(run),
         driven_before=run.epoch > 0,
         suspended_before=run.graph_version != "",
+        follows_a_broken_one=_follows_a_broken_one(run),
         unanswered=_unanswered(run),
     )
 
@@ -102,13 +108,20 @@ def is_due(*, thread_id: UUID) -> bool:
 
 @transaction.atomic(durable=True)
 def suspend(
-    *, run_id: UUID, epoch: int, graph_version: str, questions: Iterable[UUID], pauses: Sequence[Pause]
+    *,
+    run_id: UUID,
+    epoch: int,
+    graph_version: str,
+    questions: Iterable[UUID],
+    held: Iterable[UUID],
+    pauses: Sequence[Pause],
 ) -> None:
     """The graph waits for people: open a request for each undecided call and pause, from the ledger, not from LangGraph.
 
     Three calls in one ToolNode are three asked rows and one visible interrupt. Under the run's lock, calls settled since
     the drive looked at them put the run straight back in the queue; otherwise their decision would have woken nobody.
     """
+    holds_stand = _holds_stand() if held else False
     run = _locked(run_id, epoch)
     if run is None:
         return
@@ -119,6 +132,8 @@ def suspend(
             _ask_about(run, call)
     for pause in pauses:
         _ask_for(run, pause)
+    if holds_stand:
+        looked_at -= set(held)  # lifting the hold wakes the run
     settled = [c for c in calls if c.pk in looked_at and c.status not in (CallStatus.ASKED, CallStatus.UNKNOWN)]
     ready = [c.effective_at or timezone.now() for c in settled]
     ready += _undelivered(run).values_list("effective_at", flat=True)
@@ -185,6 +200,21 @@ def superseded_pause(*, decision_id: UUID) -> None:
     record("request.superseded", tenant_id=decision.tenant_id, subject_id=decision.request_id)
 
 
+def _holds_stand() -> bool:
+    """Under the gate lock: a hold cannot be lifted, and look for runs to wake, until this transaction has ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(GATE_LOCK, [current_tenant()])
+    return Hold.objects.filter(lifted_at=None).exists()
+
+
+def _is_held(run: Run) -> bool:
+    """Whether a hold on the tenant or the agent keeps this run from starting; one that began may go on to its pause."""
+    if run.status != RunStatus.QUEUED or run.epoch > 0 or not _holds_stand():
+        return False
+    of_this = Q(agent=None) | Q(agent_id=run.conversation.agent_id)
+    return Hold.objects.filter(of_this, lifted_at=None, tool_name="").exists()
+
+
 def _locked(run_id: UUID, epoch: int) -> Run | None:
     """The run, if this epoch still drives it: a stale worker's outcome is no outcome."""
     run = Run.objects.select_for_update().select_related("conversation__agent").get(pk=run_id)
@@ -216,6 +246,7 @@ def _ask_about(run: Run, call: ToolCall) -> None:
     title = f"Did it happen? {call.title}" if unknown else call.title
     review = _request(run, kind=kind, title=title, risk=judgement.risk.value, why=why, digest=call.final_digest)
     review.call, review.asking, review.tool_name = call, asking, call.tool_name
+    review.flags = flags_in(json.loads(call.arguments))
     open_request(review)
 
 
@@ -256,6 +287,17 @@ def _request(run: Run, *, kind: str, title: str, risk: str, why: str, digest: st
         requester_id=run.requester_id,
         decide_by=timezone.now() + timedelta(minutes=minutes),
     )
+
+
+def _follows_a_broken_one(run: Run) -> bool:
+    before = Run.objects.filter(thread_id=run.thread_id, position__lt=run.position).order_by("-position").first()
+    return before is not None and before.status != RunStatus.SUCCEEDED
+
+
+def what_became_of(*, thread_id: UUID, message_id: str, call_ids: Sequence[str]) -> dict[str, str]:
+    """What the ledger says of calls in the graph's history, for those that never got an answer there."""
+    calls = ToolCall.objects.filter(thread_id=thread_id, graph_message_id=message_id, call_id__in=call_ids)
+    return {call.call_id: call.result or UNANSWERED for call in calls}
 
 
 def _undelivered(run: Run) -> QuerySet[Decision]:

@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from agents.canonical import storable
 from agents.checkpointing import SCOPE, Pool
 from approvals.conversations.events import conversation_group
+from approvals.runner.ledger import NoLongerOurs
 
 BATCH_SECONDS = 0.15  # between two writes of a streaming text
 LONGEST_TEXT = 200_000  # characters of one message; what is more is said, not shown
@@ -22,18 +23,20 @@ LONGEST_TEXT = 200_000  # characters of one message; what is more is said, not s
 # dead drive of this run left half written gives way to the answer that is written now.
 WRITE = """
 WITH gone AS (
-    DELETE FROM conversations_message WHERE run_id = %(run)s AND NOT complete AND graph_message_id <> ALL(%(ours)s::varchar[])
+    DELETE FROM conversations_message
+     WHERE run_id = %(run)s AND NOT complete AND graph_message_id <> ALL(%(ours)s::varchar[])
 )
 INSERT INTO conversations_message
        (id, tenant_id, conversation_id, thread_id, run_id, author, graph_message_id, text, complete, created_at)
 SELECT %(id)s, r.tenant_id, r.conversation_id, r.thread_id, r.id, 'agent', %(message)s::varchar, %(text)s, %(complete)s,
        clock_timestamp()
   FROM conversations_run r
- WHERE r.id = %(run)s
+ WHERE r.id = %(run)s AND r.status = 'running'
    AND NOT EXISTS (SELECT 1 FROM conversations_message m WHERE m.thread_id = r.thread_id AND m.run_id <> r.id
                    AND m.graph_message_id = %(message)s::varchar)
 ON CONFLICT (run_id, graph_message_id) DO UPDATE SET text = EXCLUDED.text, complete = EXCLUDED.complete
 """
+STILL_RUNNING = "SELECT 1 FROM conversations_run WHERE id = %s AND status = 'running' AND epoch = %s"
 
 
 @dataclass
@@ -102,6 +105,9 @@ class Transcript:
         async with self.pool.connection() as connection, connection.pipeline():
             await connection.execute(SCOPE, (str(self.tenant_id), str(self.epoch)))
             await connection.execute(WRITE, values)
+            running = await connection.execute(STILL_RUNNING, (self.run_id, self.epoch))
+            if await running.fetchone() is None:  # somebody pressed Stop, or another worker has the run
+                raise NoLongerOurs
         await self.show()
 
 

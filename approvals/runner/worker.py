@@ -47,7 +47,7 @@ async def run_worker(config: Path) -> None:
 
 
 async def _run_jobs(driver: Driver) -> None:
-    connector = cast(DjangoConnector, app.connector).get_worker_connector()
+    connector = cast("DjangoConnector", app.connector).get_worker_connector()
     with app.replace_connector(connector) as worker_app:
         async with worker_app.open_async():
             await worker_app.run_worker_async(

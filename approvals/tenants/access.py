@@ -76,7 +76,7 @@ def in_tenant(view: Callable[Concatenate[TenantRequest, P], HttpResponse]) -> Ca
     @login_required
     @wraps(view)
     def page(request: HttpRequest, tenant: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        here = cast(TenantRequest, request)
+        here = cast("TenantRequest", request)
         here.membership = membership_of(here.user, tenant)
         here.tenant = here.membership.tenant
         with acting_for(here.tenant.pk):

@@ -16,7 +16,7 @@ from approvals.tenants.models import User
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """Lead each person to where they work."""
-    user = cast(User, request.user)
+    user = cast("User", request.user)
     first = next(iter(memberships(user)), None)
     if first is None:
         return redirect("admin:index") if user.is_staff else render(request, "tenants/no_tenant.html")
@@ -28,7 +28,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @login_required
 def theme(request: HttpRequest) -> HttpResponse:
     """Keep the person's choice of light or dark, and go back to the page it was made on."""
-    user = cast(User, request.user)
+    user = cast("User", request.user)
     wanted = request.POST.get("theme", "")
     if wanted in User.Theme.values:
         User.objects.filter(pk=user.pk).update(theme=wanted)

@@ -65,6 +65,7 @@ document.addEventListener("htmx:after:swap", ({ detail }) => {
   const { ctx } = detail;
   if (ctx.sourceElement?.id !== "composer" || !ctx.response || ctx.response.status >= 400) return;
   draft().value = "";
+  document.getElementById("send-error").replaceChildren();
   grow();
   draft().focus();
   toEnd();

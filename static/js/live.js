@@ -54,11 +54,12 @@ document.addEventListener("htmx:ws:close", ({ detail }) => {
   if (detail.code in STOPPED) stop(STOPPED[detail.code]);
   else show(detail.connection.config.reconnectCodes.includes(detail.code) && navigator.onLine ? "reconnecting" : "offline");
 });
-// A frame {"event": "request.changed", ...} becomes the event `live:request.changed` on document; {"say": "..."} is read out.
+// A frame {"event": "request.changed", ...} becomes the event `live:request.changed` on document, and what it changes speaks
+// for itself; {"say": "..."} alone is read out.
 document.addEventListener("htmx:ws:after:message:incoming", async ({ detail }) => {
   const frame = await detail.message.json().catch(() => null);
   if (frame?.event) document.dispatchEvent(new CustomEvent(`live:${frame.event}`, { detail: frame }));
-  if (frame?.say) say(frame.say);
+  else if (frame?.say) say(frame.say);
 });
 window.addEventListener("offline", () => socket() && show("offline"));
 window.addEventListener("online", refresh);

@@ -31,9 +31,10 @@ document.addEventListener("htmx:after:settle", () => {
   count();
   mark();
 });
+// A new detail takes the focus to its title, unless something in it asked for the focus or the reader is elsewhere.
 document.addEventListener("htmx:after:swap", ({ detail }) => {
-  if (!detail.ctx.push) return;
-  document.getElementById("title")?.focus({ preventScroll: true });
+  if (!detail.ctx.push && document.activeElement !== document.body) return;
+  if (detail.ctx.select === "#detail") document.getElementById("title")?.focus({ preventScroll: true });
   mark();
 });
 count();

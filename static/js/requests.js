@@ -23,8 +23,10 @@ document.addEventListener("htmx:before:swap", (event) => {
     event.preventDefault();
     if (!quiet(ctx.sourceElement)) tell(refused(status));
   } else if (ctx.select && tasks.some((task) => task.type === "main" && !task.fragment.childElementCount)) {
-    event.preventDefault(); // another page than this one can show: go there
-    if (!quiet(ctx.sourceElement)) location.assign(raw.url);
+    event.preventDefault(); // not a part of this page: after a redirect, go there
+    if (quiet(ctx.sourceElement)) return;
+    if (raw.redirected) location.assign(raw.url);
+    else tell(refused(status));
   }
 });
 
@@ -33,3 +35,10 @@ document.addEventListener("htmx:error", ({ detail }) => {
     tell("The server cannot be reached. Nothing was sent; what you typed is still here.");
   }
 });
+
+// Signing in anew, in any tab, changes the token that older pages carry in their forms.
+document.addEventListener("submit", ({ target }) => {
+  const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1];
+  const field = target.querySelector("[name=csrfmiddlewaretoken]");
+  if (token && field) field.value = token;
+}, { capture: true });

@@ -42,13 +42,14 @@ document.addEventListener("keydown", (event) => {
   if (send?.checkVisibility()) send.click();
 });
 
-// What is approved is what was shown: a field that changed after the preview takes the approval away.
+// What is approved is what was shown: a field that changed takes the approval away until the server has previewed it.
+let previewing;
 document.addEventListener("input", ({ target }) => {
-  const form = target.closest("#edit-panel form");
-  const approve = form?.querySelector("[data-needs-preview]");
-  if (!approve) return;
-  approve.disabled = true;
-  form.querySelector("[data-preview]")?.setAttribute("hidden", "");
+  const preview = target.closest("#edit-panel form")?.querySelector("#edit-preview");
+  if (!preview) return;
+  preview.querySelector("[data-needs-preview]")?.setAttribute("disabled", "");
+  clearTimeout(previewing);
+  previewing = setTimeout(() => document.getElementById("edit-preview")?.dispatchEvent(new CustomEvent("preview")), 250);
 });
 
 document.addEventListener("live:request.changed", ({ detail }) => {

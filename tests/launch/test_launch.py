@@ -25,22 +25,14 @@ from approvals.launch.options import CHECKOUT, Commands, LaunchProblem, Options
 from tests.launch.waiting import open_temporary_folder, wait_until
 
 RUNS = "Gatehouse runs at"
-OURS = {
-    "DATABASE_URL",
-    "DATABASE_OWNER_URL",
-    "DATABASE_WORKER_URL",
-    "DATABASE_ADMIN_URL",
-    "DEBUG",
-    "SECRET_KEY",
-    "HOST",
-}
+OURS = ("DATABASE_", "GATEHOUSE_", "SECRET_KEY", "DEBUG", "HOST", "PORT", "WORKERS")  # as the session may have set them
 
 
 class Gatehouse:
     """The launcher as a process of its own, and what it said."""
 
     def __init__(self, home: Path, port: int, *replaced: str, **environment: str) -> None:
-        inherited = {name: value for name, value in os.environ.items() if name not in OURS}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         self.home, self.port = home, port
         self._output = TemporaryFile("w+b")  # noqa: SIM115  # closed by close()
         self.process = subprocess.Popen(
@@ -101,6 +93,20 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Gatehouse]:
+    """One for all tests that leave it as it is."""
+    with open_temporary_folder() as folder:
+        gatehouse = Gatehouse(folder / "home", free_port(), DEBUG="1")
+        gatehouse.wait_for(RUNS)
+        yield gatehouse
+        gatehouse.close()
+
+
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number: int = listener.getsockname()[1]
         return number
@@ -123,38 +129,30 @@ def is_running(pid: int) -> bool:
     return processes.started_at(pid) is not None
 
 
-def test_it_brings_up_all_and_says_where(start: Callable[..., Gatehouse], port: int) -> None:
-    gatehouse = start(DEBUG="1")
-    gatehouse.wait_for(RUNS)
-    assert f"Gatehouse runs at http://127.0.0.1:{port}/" in gatehouse.said
-    assert "reviewer@acme.example" in gatehouse.said
-    assert "gatehouse-demo" in gatehouse.said
+def test_it_brings_up_all_and_says_where(running: Gatehouse) -> None:
+    assert f"Gatehouse runs at http://127.0.0.1:{running.port}/" in running.said
+    assert "reviewer@acme.example" in running.said
+    assert "gatehouse-demo" in running.said
 
 
 def test_without_debug_there_is_no_demo(start: Callable[..., Gatehouse]) -> None:
     gatehouse = start()
     gatehouse.wait_for(RUNS)
-    assert "gatehouse-demo" not in gatehouse.said
     assert "demo" not in gatehouse.said
 
 
-def test_the_urls_can_be_sourced_while_it_runs(start: Callable[..., Gatehouse], home: Path) -> None:
-    gatehouse = start()
-    gatehouse.wait_for(RUNS)
-    assert stat.S_IMODE((home / "urls.env").stat().st_mode) == 0o600
+def test_the_urls_can_be_sourced_while_it_runs(running: Gatehouse) -> None:
+    assert stat.S_IMODE((running.home / "urls.env").stat().st_mode) == 0o600
     for name, role in (("DATABASE_URL", "gatehouse_web"), ("DATABASE_OWNER_URL", "gatehouse_owner")):
-        with psycopg.connect(gatehouse.url(name)) as connection:
+        with psycopg.connect(running.url(name)) as connection:
             assert connection.execute("SELECT current_user").fetchone() == (role,)
-    password = gatehouse.url("DATABASE_URL").split(":")[2].partition("@")[0]
-    assert password not in gatehouse.said
-    gatehouse.stop()
-    assert not (home / "urls.env").exists()
+    password = running.url("DATABASE_URL").split(":")[2].partition("@")[0]
+    assert password not in running.said
 
 
-def test_each_process_is_told_only_what_it_needs(start: Callable[..., Gatehouse]) -> None:
-    gatehouse = start()
-    assert gatehouse.wait_for(r"listening \d+ (.*)") == ["DATABASE_ADMIN_URL DATABASE_URL"]
-    assert gatehouse.wait_for(r"working \d+ (.*)") == ["DATABASE_URL DATABASE_WORKER_URL"]
+def test_each_process_is_told_only_what_it_needs(running: Gatehouse) -> None:
+    assert running.wait_for(r"listening \d+ (.*)") == ["DATABASE_ADMIN_URL DATABASE_URL"]
+    assert running.wait_for(r"working \d+ (.*)") == ["DATABASE_URL DATABASE_WORKER_URL"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -165,6 +163,7 @@ def test_it_stops_everything(how: signal.Signals, start: Callable[..., Gatehouse
     pids.append(gatehouse.postgres_pid())
     assert gatehouse.stop(how) == 0
     assert not [pid for pid in pids if is_running(pid)]
+    assert not (gatehouse.home / "urls.env").exists()
     assert gatehouse.said.endswith("Stopping.\nStopped.\n")
 
 
@@ -248,13 +247,13 @@ def test_leftovers_of_a_killed_launcher_are_ended_and_strangers_are_not(
         sleeper.wait()
 
 
-def test_a_second_launcher_of_the_same_home_is_refused(start: Callable[..., Gatehouse]) -> None:
-    first = start()
-    first.wait_for(RUNS)
-    status, said = start().outcome()
+def test_a_second_launcher_of_the_same_home_is_refused(running: Gatehouse) -> None:
+    second = Gatehouse(running.home, free_port())
+    status, said = second.outcome()
     assert status == 1
     assert said.startswith("Gatehouse runs already from ")
-    assert f"(process {first.process.pid})" in said
+    assert f"(process {running.process.pid})" in said
+    second.close()
 
 
 def test_a_taken_port_is_one_sentence(start: Callable[..., Gatehouse], port: int) -> None:
@@ -292,19 +291,15 @@ def test_an_unusable_database_is_one_sentence_without_the_password(
     assert said.count("\n") == 1
 
 
-def test_a_brought_database_is_used_and_nothing_else_started(start: Callable[..., Gatehouse]) -> None:
-    with open_temporary_folder() as folder, socket.create_server(("127.0.0.1", 0)) as free:
-        other_port = free.getsockname()[1]
-        free.close()
-        operator = Gatehouse(folder / "home", other_port)
-        operator.wait_for(RUNS)
-        gatehouse = start(DATABASE_URL=operator.url("DATABASE_URL"))
-        gatehouse.wait_for(RUNS)
-        assert not (gatehouse.home / "postgres").exists()
-        assert not (gatehouse.home / "urls.env").exists()
-        gatehouse.stop()
-        assert is_running(operator.postgres_pid())
-        operator.close()
+def test_a_brought_database_is_used_and_nothing_else_started(
+    running: Gatehouse, start: Callable[..., Gatehouse]
+) -> None:
+    gatehouse = start(DATABASE_URL=running.url("DATABASE_URL"))
+    gatehouse.wait_for(RUNS)
+    assert not (gatehouse.home / "postgres").exists()
+    assert not (gatehouse.home / "urls.env").exists()
+    gatehouse.stop()
+    assert is_running(running.postgres_pid())
 
 
 def test_failing_migrations_are_one_sentence_with_the_log(start: Callable[..., Gatehouse], home: Path) -> None:

@@ -8,6 +8,7 @@ class Migration(migrations.Migration):
 
     operations = [
         isolate("conversations_agent"),
+        isolate("conversations_hold", agent_id="conversations_agent"),
         isolate("conversations_conversation", agent_id="conversations_agent"),
         isolate("conversations_thread", conversation_id="conversations_conversation", parent_id="conversations_thread"),
         isolate("conversations_run", conversation_id="conversations_conversation", thread_id="conversations_thread"),

@@ -23,5 +23,5 @@ class Command(BaseCommand):
         from approvals.runner.worker import run_worker  # langgraph takes a second to import
 
         logging.getLogger("approvals.runner").info("worker starts")
-        asyncio.run(run_worker(settings.BASE_DIR / "langgraph.json"))
+        asyncio.run(run_worker(settings.GRAPHS))
         connections.close_all()

@@ -1,4 +1,4 @@
-"""The only writers of requests and decisions. Locks in the order run, call, request; the audit entry last."""
+"""One person's answer to one request. Locks in the order run, call, request; the audit entry last."""
 
 from __future__ import annotations
 
@@ -10,45 +10,31 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F
-from django.db.models.functions import Least, Now
+from django.db.models.functions import Now
 
 from agents.canonical import NotCanonical, canonical, digest, problem_with, storable
 from approvals.audit.actions import record
 from approvals.calls.digests import call_digest
-from approvals.calls.models import CallStatus, CatalogueTool, ToolCall
+from approvals.calls.models import CallStatus, ToolCall, tool_of
 from approvals.calls.titles import manifest_from_json, title_of
-from approvals.conversations.events import publish_turn, wake_runner
-from approvals.conversations.models import Run, RunStatus
+from approvals.conversations.actions import queue_run
+from approvals.conversations.events import publish_turn
+from approvals.conversations.models import Run
+from approvals.reviews.actions.refusals import Invalid, Stale, TooLate
 from approvals.reviews.events import publish_request
 from approvals.reviews.models import Decision, RequestStatus, ReviewRequest, Verdict
 from approvals.tenants.models import Tenant, User
 
+TAKEN_BACK: dict[str, Any] = {
+    "approved_arguments": "",
+    "approved_digest": "",
+    "effective_at": None,
+    "execute_by": None,
+    "ended_at": None,
+    "result": "",
+    "allowances": F("attempt"),
+}
 EXECUTE_WITHIN = timedelta(hours=24)  # an approval that was not consumed by then has expired
-
-NUMBER = """
-INSERT INTO reviews_requestcounter (tenant_id, last) VALUES (%s, 1)
-ON CONFLICT (tenant_id) DO UPDATE SET last = reviews_requestcounter.last + 1 RETURNING last
-"""
-
-
-class TooLate(Exception):
-    """The request is no longer open. `review` says who decided what, and when."""
-
-    def __init__(self, review: ReviewRequest) -> None:
-        super().__init__(self.__class__.__doc__)
-        self.review = review
-
-
-class Stale(Exception):
-    """What the person saw is not what the request asks now; nothing was decided."""
-
-
-class Invalid(Exception):
-    """The answer does not fit. `field` says where; nothing was decided."""
-
-    def __init__(self, field: str, why: str) -> None:
-        super().__init__(why)
-        self.field = field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,47 +80,25 @@ def decide(*, review: ReviewRequest, reviewer: User, answer: Answer) -> Decision
 
 
 @transaction.atomic(durable=True)
-def expire(*, review: ReviewRequest) -> bool:
-    """Nobody decided in time, which means no. False where somebody was quicker."""
+def undo(*, review: ReviewRequest, by: User) -> None:
+    """Take one's own decision back, within the tenant's window. Both marks stay in the record; the run waits again.
+
+    The claim honours the same `effective_at`, on the database's clock and under the same row lock, so a call is either
+    taken back or carried out, never both.
+    """
     run = Run.objects.select_for_update().get(pk=review.run_id)
-    overdue = ReviewRequest.objects.filter(pk=review.pk, decide_by__lte=Now())
-    if not overdue.transition(RequestStatus.EXPIRED, closed_at=Now(), closed_because="Nobody decided in time."):
-        return False
-    if review.kind == ReviewRequest.Kind.CALL:
-        said = "Not run: nobody decided in time. Do not try it again by yourself."
-        ToolCall.objects.filter(pk=review.call_id).transition(CallStatus.EXPIRED, result=said, ended_at=Now())
-    queue_run(run, at=None)
-    record("request.expired", tenant_id=review.tenant_id, subject_id=review.pk)
+    list(ToolCall.objects.select_for_update().filter(requests=review))
+    mine = Decision.objects.filter(request=review, reviewer=by, undone_at=None, effective_at__gt=Now())
+    if not mine.update(undone_at=Now()):
+        raise TooLate(review)
+    ReviewRequest.objects.filter(pk=review.pk).transition(RequestStatus.PENDING, closed_at=None)
+    calls = ToolCall.objects.filter(requests=review)
+    to = CallStatus.UNKNOWN if review.kind == ReviewRequest.Kind.OUTCOME else CallStatus.ASKED
+    title = {"title": review.title} if review.kind == ReviewRequest.Kind.CALL else {}  # an edit had changed it
+    calls.transition(to, **TAKEN_BACK, **title)
+    record("request.undone", tenant_id=review.tenant_id, subject_id=review.pk, actor="person", actor_id=by.pk)
     publish_request(review)
     publish_turn(run)
-    return True
-
-
-def open_request(review: ReviewRequest) -> None:
-    """Number and store a question, inside the transaction that pauses the run; older askings of a call are superseded."""
-    older = ReviewRequest.objects.filter(call_id=review.call_id) if review.call_id else ReviewRequest.objects.none()
-    for past in older.filter(status=RequestStatus.PENDING):
-        supersede(past, "Something changed since it was asked, so it was asked anew.")
-    with connection.cursor() as cursor:
-        cursor.execute(NUMBER, [review.tenant_id])
-        (review.number,) = cursor.fetchone()
-    review.save(force_insert=True)
-    publish_request(review)
-
-
-def supersede(review: ReviewRequest, why: str) -> None:
-    moved = ReviewRequest.objects.filter(pk=review.pk)
-    if moved.transition(RequestStatus.SUPERSEDED, closed_at=Now(), closed_because=why):
-        publish_request(review)
-
-
-def queue_run(run: Run, *, at: datetime | None) -> None:
-    """Wake a paused run, at `at` or now. A run that works is left alone: suspending looks for settled calls first."""
-    when = at or Now()
-    paused = Run.objects.filter(pk=run.pk, status=RunStatus.WAITING)
-    if not paused.transition(RunStatus.QUEUED, wake_at=when):
-        Run.objects.filter(pk=run.pk, status=RunStatus.QUEUED).update(wake_at=Least(F("wake_at"), when))
-    wake_runner(run, at=at)
 
 
 def checked_arguments(review: ReviewRequest, arguments: Mapping[str, Any]) -> str:
@@ -150,13 +114,6 @@ def checked_arguments(review: ReviewRequest, arguments: Mapping[str, Any]) -> st
     if problem := problem_with(json.loads(text), tool.schema):
         raise Invalid("arguments", problem)
     return text
-
-
-def tool_of(call: ToolCall) -> CatalogueTool | None:
-    """The tool as it was when the call was asked."""
-    return CatalogueTool.objects.filter(
-        graph_id=call.run.graph_id, name=call.tool_name, version=call.tool_version
-    ).first()
 
 
 def _decision(review: ReviewRequest, call: ToolCall | None, reviewer: User, answer: Answer) -> Decision:
