@@ -19,10 +19,11 @@ from approvals.conversations.models import Conversation, Message, Run, RunStatus
 from approvals.reviews.access import why_not
 from approvals.reviews.exact import differences, exact_values
 from approvals.reviews.models import Decision, RequestStatus, ReviewRequest, Verdict
-from approvals.tenants.access import READS_QUEUE
+from approvals.tenants.access import MANAGES, READS_QUEUE
 from approvals.tenants.models import Membership
 
 CARD_STATES = {CallStatus.ALLOWED: "running", CallStatus.ASKED: "waiting", CallStatus.EXECUTING: "running"}
+BROKEN = (RunStatus.FAILED, RunStatus.STUCK)
 WAITING = frozenset({"waiting", "unknown"})
 
 
@@ -46,6 +47,7 @@ class Turn:
     state: str
     state_label: str
     error: str
+    retry_url: str = ""
     agent_at: datetime | None = None
     entries: list[Entry] = field(default_factory=list)
 
@@ -99,6 +101,7 @@ class _Parts:
     """Everything the turns are made of, fetched in four queries however many turns there are."""
 
     member: Membership
+    newest: Any
     messages: dict[Any, list[Message]]
     calls: dict[Any, list[ToolCall]]
     requests: dict[Any, list[ReviewRequest]]
@@ -109,6 +112,7 @@ class _Parts:
         decisions = Decision.objects.filter(request__run__in=runs, undone_at=None).select_related("reviewer")
         return cls(
             member=member,
+            newest=runs[-1].pk if runs else None,
             messages=_by_run(Message.objects.filter(run__in=runs)),
             calls=_by_run(ToolCall.objects.filter(run__in=runs)),
             requests=_by_run(ReviewRequest.objects.filter(run__in=runs).order_by("created_at")),
@@ -127,10 +131,19 @@ class _Parts:
             text=asked.text if asked else "",
             state=state,
             state_label=label,
-            error=run.error if run.status in (RunStatus.FAILED, RunStatus.STUCK) else "",
+            error=run.error if run.status in BROKEN else "",
+            retry_url=self._retry_address(run),
             agent_at=said[0].created_at if said else None,
             entries=self._entries(run, said),
         )
+
+    def _retry_address(self, run: Run) -> str:
+        """Where a broken run is driven once more; only the newest of its thread can be."""
+        may = run.requester_id == self.member.user_id or self.member.role in MANAGES
+        if run.status not in BROKEN or not may or run.pk != self.newest:
+            return ""
+        place = {"tenant": self.member.tenant.slug, "conversation": run.conversation_id, "run": run.pk}
+        return reverse("chat:retry", kwargs=place)
 
     def _entries(self, run: Run, said: list[Message]) -> list[Entry]:
         """Texts, cards of calls and of the graph's own questions, in the order they happened."""

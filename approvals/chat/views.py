@@ -13,12 +13,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from approvals.chat import presentation
 from approvals.conversations.access import agent_for, agents_for, conversation_for, conversations_of
-from approvals.conversations.actions import send_message, start_conversation
+from approvals.conversations.actions import retry_run, send_message, start_conversation
 from approvals.conversations.forms import MessageForm
 from approvals.conversations.models import UNFINISHED, Conversation, Run
 from approvals.reviews.actions import TooLate, stop_run, withdraw
 from approvals.reviews.models import ReviewRequest
-from approvals.tenants.access import TenantRequest, in_tenant
+from approvals.tenants.access import MANAGES, NotAllowed, TenantRequest, in_tenant
 
 Context = dict[str, Any]
 SHOWN = 60  # conversations in the list
@@ -72,6 +72,17 @@ def stop(request: TenantRequest, conversation: UUID) -> HttpResponse:
     unfinished = Run.objects.filter(thread_id=found.current_thread_id, status__in=UNFINISHED)
     for run in unfinished.order_by("-position"):
         stop_run(run=run, by=request.user)
+    return redirect("chat:conversation", tenant=request.tenant.slug, conversation=found.pk)
+
+
+@require_POST
+@in_tenant
+def retry(request: TenantRequest, conversation: UUID, run: UUID) -> HttpResponse:
+    """Drive a failed or stuck run once more: the person whose it is, or an admin of the tenant."""
+    found = conversation_for(request.membership, conversation)
+    if found.user_id != request.user.pk and request.membership.role not in MANAGES:
+        raise NotAllowed("Only its owner or an admin can try this run again.")
+    retry_run(run=get_object_or_404(Run, pk=run, conversation=found), by=request.user)
     return redirect("chat:conversation", tenant=request.tenant.slug, conversation=found.pk)
 
 

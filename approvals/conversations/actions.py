@@ -44,6 +44,21 @@ def send_message(*, conversation: Conversation, user: User, text: str) -> Run:
     return _send(locked, locked.agent, user, text)
 
 
+@transaction.atomic(durable=True)
+def retry_run(*, run: Run, by: User) -> bool:
+    """Drive a failed or stuck run once more, from its last checkpoint. Only a thread's newest: later turns stand on it."""
+    newest = Run.objects.filter(thread_id=run.thread_id).order_by("-position").select_for_update().first()
+    if newest is None or newest.pk != run.pk:
+        return False
+    broken = Run.objects.filter(pk=run.pk, status__in=(RunStatus.FAILED, RunStatus.STUCK))
+    if not broken.transition(RunStatus.QUEUED, wake_at=Now(), failures=0, error="", ended_at=None):
+        return False
+    wake_runner(newest)
+    record("run.retried_by_hand", tenant_id=run.tenant_id, subject_id=run.pk, actor="person", actor_id=by.pk)
+    publish_turn(newest)
+    return True
+
+
 def queue_run(run: Run, *, at: datetime | None) -> None:
     """Wake a paused run, at `at` or now. A run that works is left alone: suspending looks for settled calls first."""
     when = at or Now()

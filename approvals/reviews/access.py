@@ -7,8 +7,9 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http import Http404
 
+from approvals.conversations.models import Hold
 from approvals.reviews.models import RequestStatus, ReviewRequest
-from approvals.tenants.access import DECIDES, READS_QUEUE, NotAllowed
+from approvals.tenants.access import DECIDES, MANAGES, READS_QUEUE, NotAllowed
 from approvals.tenants.models import Membership
 
 
@@ -37,6 +38,24 @@ def why_not(member: Membership, review: ReviewRequest) -> str:
     if member.role not in DECIDES:
         return "Only reviewers and admins decide."
     return ""
+
+
+def standing_holds() -> QuerySet[Hold]:
+    """What is on hold in the tenant this code acts for."""
+    return Hold.objects.filter(lifted_at=None).select_related("agent", "placed_by").order_by("placed_at")
+
+
+def hold_for(member: Membership, hold_id: UUID) -> Hold:
+    may_hold(member)
+    hold = standing_holds().filter(pk=hold_id).first()
+    if hold is None:
+        raise Http404("No such hold.")
+    return hold
+
+
+def may_hold(member: Membership) -> None:
+    if member.role not in MANAGES:
+        raise NotAllowed("Only admins put things on hold or lift a hold.")
 
 
 def _readable(member: Membership) -> QuerySet[ReviewRequest]:

@@ -9,20 +9,31 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.canonical import storable
 from approvals.calls.digests import call_digest
 from approvals.calls.models import tool_of
 from approvals.calls.titles import approve_label, manifest_from_json
 from approvals.reviews import paging, presentation
-from approvals.reviews.access import closed_requests, open_requests, request_for
-from approvals.reviews.actions import Answer, Invalid, Stale, TooLate, checked_arguments, decide, undo
+from approvals.reviews.access import closed_requests, hold_for, may_hold, open_requests, request_for, standing_holds
+from approvals.reviews.actions import (
+    Answer,
+    Invalid,
+    Stale,
+    TooLate,
+    checked_arguments,
+    decide,
+    lift_hold,
+    place_hold,
+    undo,
+)
 from approvals.reviews.exact import differences
+from approvals.reviews.forms import HoldForm
 from approvals.reviews.models import RequestStatus, ReviewRequest, Verdict
 from approvals.reviews.pauses import answer_form, answer_of, state_edit_of, state_form
 from approvals.reviews.schema_forms import SchemaForm, bind
-from approvals.tenants.access import TenantRequest, in_tenant
+from approvals.tenants.access import MANAGES, TenantRequest, in_tenant
 
 Context = dict[str, Any]
 
@@ -81,6 +92,27 @@ def undo_decision(request: TenantRequest, review: UUID) -> HttpResponse:
         shown["conflict"] = {"title": "Too late to undo", "text": "The decision has taken effect already."}
         return _page(request, found, shown, status=409)
     return redirect("reviews:detail", tenant=request.tenant.slug, review=found.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@in_tenant
+def holds(request: TenantRequest) -> HttpResponse:
+    """What is on hold, and for admins the form that puts something on hold."""
+    form = HoldForm(request.POST or None)
+    if request.method == "POST":
+        may_hold(request.membership)
+        if form.is_valid():
+            place_hold(tenant=request.tenant, by=request.user, **form.cleaned_data)
+            return redirect("reviews:holds", tenant=request.tenant.slug)
+    shown = {"holds": standing_holds(), "form": form, "may_hold": request.membership.role in MANAGES}
+    return render(request, "reviews/holds.html", shown, status=422 if form.errors else 200)
+
+
+@require_POST
+@in_tenant
+def lift(request: TenantRequest, hold: UUID) -> HttpResponse:
+    lift_hold(hold=hold_for(request.membership, hold), by=request.user)
+    return redirect("reviews:holds", tenant=request.tenant.slug)
 
 
 def _answer(request: TenantRequest, review: ReviewRequest, shown: Context) -> Answer | None:

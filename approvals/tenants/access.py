@@ -21,6 +21,7 @@ Role = Membership.Role
 DECIDES = frozenset({Role.REVIEWER, Role.ADMIN})
 READS_QUEUE = frozenset({Role.REVIEWER, Role.ADMIN, Role.AUDITOR})
 READS_EVERY_CONVERSATION = frozenset({Role.ADMIN, Role.AUDITOR})
+MANAGES = frozenset({Role.ADMIN})
 CHATS = frozenset({Role.MEMBER, Role.REVIEWER, Role.ADMIN})
 
 

@@ -14,6 +14,7 @@ from django.http import Http404
 
 from approvals.db.tenant_scope import acting_for
 from approvals.tenants.access import NotAllowed, membership_in, membership_of
+from approvals.tenants.events import tenant_group
 from approvals.tenants.models import Membership
 
 T = TypeVar("T")
@@ -41,8 +42,9 @@ class TenantConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         except (NotAllowed, Http404):
             await self.close(NO_ACCESS)
             return
-        await self.channel_layer.group_add(group, self.channel_name)
-        self.groups = [group]  # left when the socket closes
+        self.groups = [group, tenant_group(self.tenant_id)]  # left when the socket closes
+        for each in self.groups:
+            await self.channel_layer.group_add(each, self.channel_name)
 
     async def read(self, look: Callable[[Membership], T]) -> T | None:
         """Look something up as this person, in this tenant, now; close the socket where he may not any more."""
@@ -57,6 +59,10 @@ class TenantConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
 
     async def resync(self, _: dict[str, Any]) -> None:
         """Something may have been missed: the page asks again."""
+        await self.tell(event="refresh")
+
+    async def tenant_changed(self, _: dict[str, Any]) -> None:
+        """Something that every page of the tenant shows: a hold was placed or lifted."""
         await self.tell(event="refresh")
 
     async def _enter(self, user: Any) -> str:

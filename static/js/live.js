@@ -54,6 +54,14 @@ document.addEventListener("htmx:ws:close", ({ detail }) => {
   if (detail.code in STOPPED) stop(STOPPED[detail.code]);
   else show(detail.connection.config.reconnectCodes.includes(detail.code) && navigator.onLine ? "reconnecting" : "offline");
 });
+// A part the page does not have yet (a turn begun elsewhere): instead of swapping into nothing, the page asks for all of it.
+document.addEventListener("htmx:ws:before:message:incoming", ({ detail }) => {
+  const whole = detail.message.json().then((frame) => {
+    detail.cancelled = Boolean(frame.target) && !document.querySelector(frame.target);
+    if (detail.cancelled && frame.target.startsWith("#turn-")) refresh();
+  });
+  detail.waitUntil(whole.catch(() => undefined));
+});
 // A frame {"event": "request.changed", ...} becomes the event `live:request.changed` on document, and what it changes speaks
 // for itself; {"say": "..."} alone is read out.
 document.addEventListener("htmx:ws:after:message:incoming", async ({ detail }) => {

@@ -14,6 +14,7 @@ from approvals.calls.models import CallStatus, ToolCall
 from approvals.conversations.actions import queue_run
 from approvals.conversations.events import wake_runner
 from approvals.conversations.models import Agent, Hold, Run, RunStatus
+from approvals.tenants.events import publish_tenant
 from approvals.tenants.models import Tenant, User
 
 GATE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('gate ' || %s::text, 0))"  # keep in step with runner.ledger
@@ -25,6 +26,7 @@ def place_hold(*, tenant: Tenant, by: User, reason: str, agent: Agent | None = N
         cursor.execute(GATE_LOCK, [tenant.pk])
     hold = Hold.objects.create(tenant=tenant, agent=agent, tool_name=tool_name, reason=reason, placed_by=by)
     record("hold.placed", tenant_id=tenant.pk, subject_id=hold.pk, actor="person", actor_id=by.pk, scope=hold.scope)
+    publish_tenant(tenant.pk)
     return hold
 
 
@@ -42,3 +44,4 @@ def lift_hold(*, hold: Hold, by: User) -> None:
     for run in Run.objects.select_for_update().filter(pk__in=held.values("run_id")).order_by("pk"):
         queue_run(run, at=None)
     record("hold.lifted", tenant_id=hold.tenant_id, subject_id=hold.pk, actor="person", actor_id=by.pk)
+    publish_tenant(hold.tenant_id)
