@@ -78,7 +78,9 @@ class ReviewRequest(TenantRow):
             *TenantRow.Meta.constraints,
             models.UniqueConstraint(fields=["tenant", "number"], name="request_numbers_are_unique"),
             models.UniqueConstraint(
-                fields=["call", "kind", "asking"], condition=Q(call__isnull=False), name="one_request_for_each_asking"
+                fields=["call", "kind", "asking"],
+                condition=Q(call__isnull=False) & ~Q(status="superseded"),
+                name="one_request_for_each_asking",
             ),
             models.UniqueConstraint(
                 fields=["run", "interrupt_id", "digest"],

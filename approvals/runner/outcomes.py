@@ -238,7 +238,8 @@ def _ask_about(run: Run, call: ToolCall) -> None:
     unknown = call.status == CallStatus.UNKNOWN
     kind = ReviewRequest.Kind.OUTCOME if unknown else ReviewRequest.Kind.CALL
     asking = call.attempt if unknown else call.asking
-    if ReviewRequest.objects.filter(call=call, kind=kind, asking=asking).exists():
+    same = ReviewRequest.objects.filter(call=call, kind=kind, asking=asking)
+    if same.exclude(status=RequestStatus.SUPERSEDED).exists():
         return
     tool = CatalogueTool.objects.filter(graph_id=run.graph_id, name=call.tool_name, version=call.tool_version).first()
     judgement = judge(manifest_from_json(tool.manifest) if tool else None)

@@ -216,7 +216,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="reviewrequest",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("call__isnull", False)),
+                condition=models.Q(("call__isnull", False), models.Q(("status", "superseded"), _negated=True)),
                 fields=("call", "kind", "asking"),
                 name="one_request_for_each_asking",
             ),
