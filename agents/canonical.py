@@ -47,7 +47,8 @@ def problem_with(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> str
     if error is None:
         return ""
     place = ".".join(str(part) for part in error.absolute_path)
-    return storable(f"{place}: {error.message}" if place else error.message)[:500]
+    said = error.message if len(error.message) <= 400 else f"…{error.message[-400:]}"  # the value comes first
+    return storable(f"{place}: {said}" if place else said)[:500]
 
 
 def digest(**parts: Any) -> str:

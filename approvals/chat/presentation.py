@@ -236,7 +236,8 @@ def _address(member: Membership, review: ReviewRequest) -> str:
 
 def _withdrawal(member: Membership, review: ReviewRequest) -> str:
     """Where the person who asked takes the question back."""
-    if review.requester_id != member.user_id or review.status != RequestStatus.PENDING:
+    mine = review.requester_id == member.user_id and review.kind != ReviewRequest.Kind.OUTCOME
+    if not mine or review.status != RequestStatus.PENDING:
         return ""
     place = {"tenant": member.tenant.slug, "conversation": review.conversation_id, "review": review.pk}
     return reverse("chat:withdraw", kwargs=place)

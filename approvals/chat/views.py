@@ -16,7 +16,7 @@ from approvals.conversations.access import agent_for, agents_for, conversation_f
 from approvals.conversations.actions import retry_run, send_message, start_conversation
 from approvals.conversations.forms import MessageForm
 from approvals.conversations.models import UNFINISHED, Conversation, Run
-from approvals.reviews.actions import TooLate, stop_run, withdraw
+from approvals.reviews.actions import Invalid, TooLate, stop_run, withdraw
 from approvals.reviews.models import ReviewRequest
 from approvals.tenants.access import MANAGES, NotAllowed, TenantRequest, in_tenant
 
@@ -59,7 +59,7 @@ def withdraw_request(request: TenantRequest, conversation: UUID, review: UUID) -
     """The person who asked takes a waiting request back. Where somebody decided first, the page shows that."""
     found = conversation_for(request.membership, conversation, to_write=True)
     asked = get_object_or_404(ReviewRequest, pk=review, conversation=found)
-    with suppress(TooLate):
+    with suppress(TooLate, Invalid):
         withdraw(review=asked, by=request.user)
     return redirect("chat:conversation", tenant=request.tenant.slug, conversation=found.pk)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -50,6 +50,6 @@ def _read(cursor: str | None) -> tuple[datetime, UUID] | None:
     """A cursor of ours; anything else is the first page."""
     at, _, pk = (cursor or "").partition("_")
     try:
-        return datetime.fromisoformat(at), UUID(pk)
-    except ValueError:
+        return datetime.fromisoformat(at).astimezone(UTC), UUID(pk)  # PostgreSQL refuses offsets beyond 16 hours
+    except (ValueError, OverflowError):
         return None

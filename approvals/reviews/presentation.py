@@ -65,7 +65,7 @@ def queue_item(review: ReviewRequest, decision: Decision | None) -> Context:
         "agent_name": review.agent_name,
         "requester": review.requester,
         "created_at": review.created_at,
-        "decide_by": review.decide_by,
+        "decide_by": None if review.kind == ReviewRequest.Kind.OUTCOME else review.decide_by,
         "status": status,
         "outcome": outcome,
         "flags": review.flags,

@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import LastValue
-from langgraph.types import Command, Interrupt
+from langgraph.types import Command, Interrupt, StateSnapshot
 from psycopg_pool import PoolTimeout
 
 from agents.canonical import NotCanonical, canonical
@@ -134,7 +134,8 @@ class _Drive:
             "epoch": lease.epoch,
             "run_id": turn.run_id,
         }
-        ledger = PostgresLedger(**whose, graph_version=found.version)
+        note = sync_to_async(outcomes.note_late_receipt)
+        ledger = PostgresLedger(**whose, graph_version=found.version, on_late_receipt=note)
         saver = FencedSaver(pool, tenant_id=lease.tenant_id, lease_epoch=lease.epoch)
         return cls(
             turn=turn,
@@ -176,7 +177,8 @@ class _Drive:
         own = [each for each in self.interrupts.values() if not _is_gated(each)]
         if not own:
             return []
-        state = canonical({"values": await self._editable_state()})
+        snapshot = await self.graph.aget_state(self.config)
+        state = canonical({"values": self._editable(snapshot.values), "checkpoint": _checkpoint_of(snapshot)})
         return [
             Pause(interrupt_id=each.id, payload=canonical(each.value), state=state, title=_title(each.value))
             for each in own
@@ -222,18 +224,22 @@ class _Drive:
         An id alone does not say what was asked: new code inherits it, and a state edit keeps it. The edit travels with
         the answer and is applied before the asking node runs again.
         """
-        if await self._asks(delivery):
+        snapshot = await self.graph.aget_state(self.config)
+        if self._asks(snapshot, delivery):
             answer: Command[Any] = Command(
                 resume={delivery.interrupt_id: delivery.answer}, update=dict(delivery.state_edit) or None
             )
             await self._stream(answer)
             await sync_to_async(outcomes.delivered)(decision_id=delivery.decision_id)
-        else:
+            return
+        if _checkpoint_of(snapshot) == delivery.checkpoint:
             await sync_to_async(outcomes.superseded_pause)(decision_id=delivery.decision_id)
-            await self._stream(None)
+        else:  # a drive that died had delivered it: under the lease nobody else could have moved the thread
+            await sync_to_async(outcomes.delivered)(decision_id=delivery.decision_id)
+        await self._stream(None)
 
-    async def _asks(self, delivery: Delivery) -> bool:
-        pending = {each.id: each.value for each in (await self.graph.aget_state(self.config)).interrupts}
+    def _asks(self, snapshot: StateSnapshot, delivery: Delivery) -> bool:
+        pending = {each.id: each.value for each in snapshot.interrupts}
         asked = pending.get(delivery.interrupt_id)
         return asked is not None and canonical(asked) == delivery.payload
 
@@ -259,11 +265,14 @@ class _Drive:
         self.interrupts.update({each.id: each for each in raised})
         self.at_breakpoint = self.at_breakpoint or not raised
 
-    async def _editable_state(self) -> dict[str, Any]:
+    def _editable(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The parts of the state that one writer owns and that JSON can hold; reducers' channels are not for editing."""
-        values = (await self.graph.aget_state(self.config)).values
         owned = {name for name, channel in self.graph.channels.items() if type(channel) is LastValue}
         return {name: value for name, value in values.items() if name in owned and _is_canonical(value)}
+
+
+def _checkpoint_of(snapshot: StateSnapshot) -> str:
+    return str(snapshot.config["configurable"].get("checkpoint_id", ""))
 
 
 def _is_gated(interrupt: Interrupt) -> bool:

@@ -8,7 +8,7 @@ last.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,10 +100,12 @@ UPDATE calls_toolcall
  WHERE id = %(id)s AND status IN ('allowed', 'approved', 'asked')
 """
 
-# `unknown` too: a receipt that comes late is accepted, for it says what really happened.
+# `unknown` too: a receipt that comes late is accepted, for it says what really happened. The sub-select sees the row as it
+# was before.
 SETTLE = """
 UPDATE calls_toolcall SET status = %(status)s, result = %(result)s, ended_at = clock_timestamp()
  WHERE id = %(id)s AND attempt = %(attempt)s AND epoch = %(epoch)s AND status IN ('executing', 'unknown')
+RETURNING (SELECT status FROM calls_toolcall b WHERE b.id = %(id)s) AS was
 """
 
 AUDIT = "SELECT audit_append(%(tenant)s, %(actor)s, NULL, %(action)s, %(id)s, %(facts)s)"
@@ -127,6 +129,7 @@ class PostgresLedger:
     epoch: int
     graph_version: str
     questions: set[UUID] = field(default_factory=set)  # calls this drive found undecided; suspending looks at them
+    on_late_receipt: Callable[[UUID], Awaitable[None]] | None = None  # an outcome that people are asked about came after all
     held: set[UUID] = field(default_factory=set)  # those among them that only a hold keeps from running
 
     async def enter(self, call: ProposedCall) -> Grant | InFlight | Question | Receipt:
@@ -142,7 +145,9 @@ class PostgresLedger:
 
     async def settle(self, grant: Grant, receipt: Receipt) -> None:
         async with self._transaction() as connection:
-            await self._settle(connection, grant, receipt)
+            was = await self._settle(connection, grant, receipt)
+        if was == CallStatus.UNKNOWN and self.on_late_receipt is not None:
+            await self.on_late_receipt(grant.id)
 
     @asynccontextmanager
     async def transaction(self, grant: Grant) -> AsyncIterator[_TransactionalEffect]:
@@ -242,12 +247,14 @@ class PostgresLedger:
         await self._audit(connection, "call.superseded", found["id"], asking=found["asking"] + 1)
         return self._question({**found, "title": title})
 
-    async def _settle(self, connection: Connection, grant: Grant, receipt: Receipt) -> None:
+    async def _settle(self, connection: Connection, grant: Grant, receipt: Receipt) -> str:
+        """What the call was before; "" where this attempt has no say any more."""
         status = CallStatus.DONE if receipt.ok else CallStatus.FAILED
         change = {"id": grant.id, "attempt": grant.attempt, "epoch": self.epoch, "status": status.value}
-        moved = await self._moved(connection, SETTLE, {**change, "result": receipt.content})
+        moved = await (await connection.execute(SETTLE, {**change, "result": receipt.content})).fetchone()
         action = f"call.{status.value}" if moved else "call.late_receipt"
         await self._audit(connection, action, grant.id, attempt=grant.attempt, result=digest(text=receipt.content))
+        return str(moved["was"]) if moved else ""
 
     # how it speaks to the database
 

@@ -18,6 +18,7 @@ from agents.canonical import digest, storable
 from approvals.audit.actions import record
 from approvals.calls.models import CallStatus, CatalogueTool, ToolCall
 from approvals.calls.titles import manifest_from_json
+from approvals.conversations.actions import queue_run
 from approvals.conversations.events import publish_turn, wake_runner
 from approvals.conversations.models import UNFINISHED, Hold, Message, Run, RunStatus
 from approvals.db.tenant_scope import current_tenant
@@ -50,6 +51,7 @@ class Delivery:
     decision_id: UUID
     interrupt_id: str
     payload: str
+    checkpoint: str  # where the graph stood when it asked
     answer: Any
     state_edit: Mapping[str, Any]
 
@@ -82,6 +84,10 @@ def begin_turn(*, thread_id: UUID, epoch: int) -> Turn | None:
         return None
     due = Run.objects.filter(pk=run.pk, wake_at__lte=Now())
     if not due.transition(RunStatus.RUNNING, epoch=epoch, failures=F("failures") + 1):
+        return None
+    if run.failures >= FAILURES_BEFORE_STUCK:  # its workers die before they can say why
+        _move(run, RunStatus.STUCK, error="Five drives in a row ended without an outcome.", ended_at=Now())
+        record("run.stuck", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
         return None
     record("run.driven", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
     publish_turn(run)
@@ -198,6 +204,17 @@ def superseded_pause(*, decision_id: UUID) -> None:
     )
     Decision.objects.filter(pk=decision_id).update(delivered_at=Now())
     record("request.superseded", tenant_id=decision.tenant_id, subject_id=decision.request_id)
+
+
+@transaction.atomic(durable=True)
+def note_late_receipt(call_id: UUID) -> None:
+    """Nobody has to say any more what happened: the receipt came after all. The run goes on with it."""
+    call = ToolCall.objects.get(pk=call_id)
+    run = Run.objects.select_for_update().get(pk=call.run_id)
+    for review in ReviewRequest.objects.filter(call=call, kind=ReviewRequest.Kind.OUTCOME):
+        supersede(review, "The receipt came after all.")
+    queue_run(run, at=None)
+    record("run.late_receipt", tenant_id=run.tenant_id, subject_id=run.pk)
 
 
 def _holds_stand() -> bool:
@@ -319,6 +336,7 @@ def _deliveries(run: Run) -> list[Delivery]:
             decision_id=decision.pk,
             interrupt_id=decision.request.interrupt_id,
             payload=decision.request.payload,
+            checkpoint=json.loads(decision.request.state).get("checkpoint", ""),
             answer=json.loads(decision.answer),
             state_edit=json.loads(decision.state_edit) if decision.state_edit else {},
         )

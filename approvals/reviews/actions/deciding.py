@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from agents.canonical import NotCanonical, canonical, digest, problem_with, storable
@@ -57,7 +57,8 @@ def decide(*, review: ReviewRequest, reviewer: User, answer: Answer) -> Decision
     if answer.digest != review.digest:
         raise Stale
     decision = _decision(review, call, reviewer, answer)
-    still_open = ReviewRequest.objects.filter(pk=review.pk, decide_by__gt=Now())
+    in_time = Q(decide_by__gt=Now()) | Q(kind=ReviewRequest.Kind.OUTCOME)  # what happened can be said at any time
+    still_open = ReviewRequest.objects.filter(in_time, pk=review.pk)
     if not still_open.transition(RequestStatus.DECIDED, closed_at=Now()):
         raise TooLate(ReviewRequest.objects.get(pk=review.pk))
     decision.save(force_insert=True)

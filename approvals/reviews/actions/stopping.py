@@ -10,7 +10,7 @@ from approvals.calls.models import CallStatus, ToolCall
 from approvals.conversations.actions import queue_run
 from approvals.conversations.events import publish_turn
 from approvals.conversations.models import Message, Run, RunStatus
-from approvals.reviews.actions.refusals import TooLate
+from approvals.reviews.actions.refusals import Invalid, TooLate
 from approvals.reviews.events import publish_request
 from approvals.reviews.models import RequestStatus, ReviewRequest
 from approvals.tenants.models import User
@@ -22,6 +22,8 @@ STOPPED = "Not run: the run was stopped before this was decided or carried out."
 @transaction.atomic(durable=True)
 def withdraw(*, review: ReviewRequest, by: User) -> None:
     """The person who asked takes the question back. The agent is told; a graph's own question ends its run."""
+    if review.kind == ReviewRequest.Kind.OUTCOME:
+        raise Invalid("request", "What happened can only be said, not withdrawn.")
     run = Run.objects.select_for_update().get(pk=review.run_id)
     list(ToolCall.objects.select_for_update().filter(requests=review))
     if not _close(review, "The person who asked for it withdrew it."):

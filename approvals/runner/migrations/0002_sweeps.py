@@ -19,7 +19,7 @@ $$;
 CREATE FUNCTION overdue_requests(at_most integer) RETURNS TABLE (tenant_id uuid, request_id uuid)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     SELECT r.tenant_id, r.id FROM public.reviews_reviewrequest r
-     WHERE r.status = 'pending' AND r.decide_by < now() LIMIT at_most
+     WHERE r.status = 'pending' AND r.kind <> 'outcome' AND r.decide_by < now() LIMIT at_most
 $$;
 """
 # A new owner must be allowed to create in the schema; the right is taken back at once.
