@@ -11,12 +11,12 @@ BOOTSTRAP = @$(PYTHON) requirements/bootstrap.py
 .PHONY: run test lint fmt bench torture requirements develop
 
 run:
-	$(BOOTSTRAP) base $(if $(DATABASE_URL)$(DATABASE_URL_FILE),,embedded) $(if $(GATEHOUSE_MODEL),models)
+	$(BOOTSTRAP) base $(if $(DATABASE_URL)$(DATABASE_URL_FILE),,embedded) $(if $(GATEHOUSE_MODEL),models) $(if $(CHANNEL_LAYER_URL),redis)
 	@DEBUG="$${DEBUG-1}" exec $(OURS) -m approvals.launch
 
 test: lint
 	@$(OURS) tests/browser/install.py
-	@$(OURS) -m pytest
+	@$(OURS) -m pytest -n 3 --dist loadfile
 
 lint: develop
 	@$(OURS) -m ruff check

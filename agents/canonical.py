@@ -64,10 +64,16 @@ def storable(text: str) -> str:
 
 
 def readable(value: Any) -> str:
-    """A tool's result as text for the model and for people: text as it is, the rest as JSON, nothing unstorable."""
+    """A tool's result as text for the model and for people: text as it is, the rest as JSON, nothing unstorable.
+
+    Never raises for the value: what a tool did is not undone because its result cannot be written down.
+    """
     if isinstance(value, str):
         return storable(value)
-    return storable(json.dumps(value, ensure_ascii=False, default=str))
+    try:
+        return storable(json.dumps(value, ensure_ascii=False, default=str))
+    except (TypeError, ValueError, RecursionError):  # keys that are not text, cycles, nesting
+        return f"(a result of type {type(value).__name__} that has no text)"
 
 
 def _walk(value: Any) -> Iterator[tuple[Any, int]]:

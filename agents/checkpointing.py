@@ -2,7 +2,7 @@
 
 A trigger on the checkpoint tables refuses an epoch that is not the lease's present one, inside the saver's own
 transaction, so a worker that lost its lease cannot write any more, whatever it still believes. `_cursor` is private to
-langgraph-checkpoint-postgres: its version is pinned, and tests/agents/test_checkpointing.py holds what we rely on.
+langgraph-checkpoint-postgres: its version is pinned, and tests/runner/test_langgraph_checkpoints.py holds what we rely on.
 """
 
 from __future__ import annotations

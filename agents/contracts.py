@@ -6,6 +6,7 @@ most one effect for each attempt somebody allowed.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
@@ -144,6 +145,10 @@ class RunContext:
     ledger: CallLedger
     loop: Any  # asyncio.AbstractEventLoop that drives this run
     in_flight: dict[UUID, Any] = field(default_factory=dict)  # call -> asyncio.Task; awaited before the drive ends
+    entering: set[Any] = field(default_factory=set)  # asyncio.Tasks that ask the ledger just now; awaited too
+    ended: threading.Event = field(
+        default_factory=threading.Event
+    )  # from here on nothing enters: a straggler is refused
     database: Any = None  # psycopg_pool.AsyncConnectionPool of the worker, for tools on the same database
 
 
@@ -188,6 +193,7 @@ def driving(context: RunContext) -> Iterator[None]:
     try:
         yield
     finally:
+        context.ended.set()
         _run.reset(token)
 
 

@@ -11,8 +11,8 @@ import asyncio
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -29,6 +29,7 @@ from agents.contracts import (
     Grant,
     InFlight,
     Manifest,
+    OutsideARun,
     ProposedCall,
     Question,
     Receipt,
@@ -40,6 +41,7 @@ from agents.contracts import (
     executing,
 )
 
+T = TypeVar("T")
 RUNTIME = "runtime"  # the argument under which ToolNode injects the graph's state; never the model's to fill
 
 
@@ -104,17 +106,17 @@ class GatedTool(BaseTool):
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         run = current_run()
         call = self._propose(input, config)
-        while isinstance(entered := await run.ledger.enter(call), Question):
+        while isinstance(entered := await self._enter(run, call, config), Question):
             interrupt(tool_approval(call, entered))  # raises. Should somebody answer it, the ledger is asked again
-        return self._message(call, await self._carry_out(run, call, entered, config))
+        return self._message(call, await self._receipt(run, entered))
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """The sync twin, for graphs with sync nodes: the loop does the work, this thread waits, and pauses itself."""
         run = current_run()
         call = self._propose(input, config)
-        while isinstance(entered := _in_loop(run, run.ledger.enter(call)), Question):
+        while isinstance(entered := _in_loop(run, self._enter(run, call, config)), Question):
             interrupt(tool_approval(call, entered))
-        return self._message(call, _in_loop(run, self._carry_out(run, call, entered, config)))
+        return self._message(call, _in_loop(run, self._receipt(run, entered)))
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         raise Ungatable("a gated tool is called through invoke() or ainvoke(), with its call id")
@@ -145,18 +147,31 @@ class GatedTool(BaseTool):
 
     # 6 execute, 7 settle
 
-    async def _carry_out(
-        self, run: RunContext, call: ProposedCall, entered: Grant | InFlight | Receipt, config: RunnableConfig | None
-    ) -> Receipt:
-        if isinstance(entered, Receipt):
-            return entered
-        if isinstance(entered, InFlight):
-            return await asyncio.shield(run.in_flight[entered.id])
-        # A sibling's pause or failure cancels this task while the effect is under way: the effect goes on in a task of
-        # its own, and the drive waits for it before it ends.
-        effect = asyncio.ensure_future(self._effect(run, call, entered, config))
-        run.in_flight[entered.id] = effect
-        return await asyncio.shield(effect)
+    async def _enter(
+        self, run: RunContext, call: ProposedCall, config: RunnableConfig | None
+    ) -> Grant | InFlight | Question | Receipt:
+        """Ask the ledger, and start what it grants.
+
+        A sibling's pause or failure ends the node, or cancels this task, at any moment: claim and effect go on in tasks
+        of their own, and the drive waits for both before it ends (`at_rest`).
+        """
+        entering = asyncio.ensure_future(self._start(run, call, config))
+        run.entering.add(entering)
+        entering.add_done_callback(run.entering.discard)
+        return await asyncio.shield(entering)
+
+    async def _start(
+        self, run: RunContext, call: ProposedCall, config: RunnableConfig | None
+    ) -> Grant | InFlight | Question | Receipt:
+        if run.ended.is_set():
+            raise OutsideARun
+        entered = await run.ledger.enter(call)
+        if isinstance(entered, Grant):  # no await in between: whoever is told "in flight" finds the task
+            run.in_flight[entered.id] = asyncio.ensure_future(self._effect(run, call, entered, config))
+        return entered
+
+    async def _receipt(self, run: RunContext, entered: Grant | InFlight | Receipt) -> Receipt:
+        return entered if isinstance(entered, Receipt) else await asyncio.shield(run.in_flight[entered.id])
 
     async def _effect(
         self, run: RunContext, call: ProposedCall, grant: Grant, config: RunnableConfig | None
@@ -199,8 +214,8 @@ class GatedTool(BaseTool):
                 return Receipt(content=readable(await self._inner.ainvoke(dict(grant.arguments), config)))
             except ToolException as error:  # the tool's own word: it did not do it
                 return Receipt(content=readable(str(error)), ok=False)
-            except GraphBubbleUp:
-                raise Ungatable(f"{self.name} pauses inside its effect; pause before it, not in it") from None
+            except GraphBubbleUp:  # begun and not ended: recorded, or a later run of the call would begin again
+                return Receipt(content=f"{self.name} pauses inside its effect; pause before it, not in it.", ok=False)
             except Exception as error:  # anything else a tool may raise: recorded, told to the model, never repeated
                 return Receipt(content=readable(f"{type(error).__name__}: {error}"), ok=False)
 
@@ -226,8 +241,24 @@ def tool_approval(call: ProposedCall, question: Question) -> Mapping[str, Any]:
     }
 
 
-def _in_loop(run: RunContext, work: Any) -> Any:
+async def at_rest(run: RunContext) -> None:
+    """Return when no call of this run is being claimed or carried out. Cancelled, it leaves them to end by themselves."""
+    while under_way := [task for task in (*run.entering, *run.in_flight.values()) if not task.done()]:
+        await asyncio.wait(under_way)
+
+
+def _in_loop(run: RunContext, work: Coroutine[Any, Any, T]) -> T:
+    if _running_loop() is run.loop:  # it would wait for itself, and every run of this worker with it
+        work.close()
+        raise Ungatable("invoke() was called in the event loop; an async node calls ainvoke()")
     return asyncio.run_coroutine_threadsafe(work, run.loop).result()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _message_with(call_id: str, runtime: Any) -> AIMessage | None:

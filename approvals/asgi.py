@@ -9,6 +9,10 @@ from django.core.asgi import get_asgi_application
 
 http = get_asgi_application()
 
+from approvals.db.checks import refuse_unsafe_role_at_start
+
+refuse_unsafe_role_at_start()
+
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator

@@ -9,9 +9,20 @@ from typing import Any
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.FileAwareEnv()  # NAME_FILE is read where NAME is not set: secrets from files
+
+
+class _SecretsFromFiles(FileAwareMapping):  # type: ignore[misc]  # environ has no types
+    """NAME_FILE names a file that holds NAME: its last line end is the editor's, not the secret's."""
+
+    def __getitem__(self, key: str) -> Any:
+        return super().__getitem__(key).rstrip("\n")
+
+
+env = environ.Env()
+env.ENVIRON = _SecretsFromFiles()
 
 DEBUG: bool = env.bool("DEBUG", default=False)
 SECRET_KEY: str = env.str("SECRET_KEY", default="")
@@ -112,6 +123,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "approvals.tenants.middleware.in_one_thread",
 ]
 ROOT_URLCONF = "approvals.urls"
 ASGI_APPLICATION = "approvals.asgi.application"
@@ -158,7 +170,11 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 EMAIL_BACKEND = env.str(
     "EMAIL_BACKEND", default=f"django.core.mail.backends.{'console' if DEBUG else 'smtp'}.EmailBackend"
 )
-EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_HOST: str = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT: int = env.int("EMAIL_PORT", default=25)
+EMAIL_HOST_USER: str = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD: str = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS: bool = env.bool("EMAIL_USE_TLS", default=False)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="gatehouse@localhost")
 
 # --- The cache is shared by processes: rate limits of sign-in count in it --------------------------------------------

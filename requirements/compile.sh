@@ -5,6 +5,7 @@
 #   requirements/embedded.in   the embedded PostgreSQL; the others begin with "-c base.txt"
 #   requirements/dev.in        tests and linters
 #   requirements/models.in     real models, installed when GATEHOUSE_MODEL is set
+#   requirements/redis.in      the channel layer past one machine, when CHANNEL_LAYER_URL says redis://
 #
 # --universal resolves once for every platform and Python >= 3.11, so hashes for arm64 and macOS are in the file and a
 # marker may split one package over two versions. The flags keep the index, find-links and this command line out of the
@@ -13,7 +14,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-for name in base embedded dev models; do
+for name in base embedded dev models redis; do
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
         "requirements/$name.in" --output-file "requirements/$name.txt" "$@"

@@ -208,7 +208,9 @@ def running(folder: Path, *, workers: int = 1, **environment: str) -> Iterator[S
         stack.stop()
 
 
-def decide(person: Person, review: Mapping[str, Any], verdict: str, *, tenant: str = "acme", **fields: Any) -> httpx.Response:
+def decide(
+    person: Person, review: Mapping[str, Any], verdict: str, *, tenant: str = "acme", **fields: Any
+) -> httpx.Response:
     """Send one verdict as the detail page's form does."""
     digest = fields.pop("digest", review["digest"])
     path = f"/t/{tenant}/queue/{review['id']}/decide/"

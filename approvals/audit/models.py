@@ -6,7 +6,7 @@ from django.db import models
 
 
 class AuditEvent(models.Model):
-    """One entry. `hash` is audit_mark(hash of the entry before, this entry); the function stands in migration 0001.
+    """One entry. `hash` is audit_mark(hash of the entry before, this entry); the function stands in migration 0002.
 
     `facts` hold ids, digests and words of ours; never a person's content, so that erasing it leaves the chain valid.
     """
@@ -16,7 +16,7 @@ class AuditEvent(models.Model):
     at = models.DateTimeField()
     actor = models.CharField(max_length=16)  # person, agent, policy or system
     actor_id = models.UUIDField(null=True)
-    action = models.CharField(max_length=64)  # "request.decided"
+    action = models.CharField(max_length=64)  # "request.approve"
     subject_id = models.UUIDField()
     facts = models.JSONField()
     hash = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""What a call is, as one number: the digest that people see, approve and that is executed (gate.md, G5)."""
+"""What a call is, as one number: the digest that people see, approve and that is executed."""
 
 from __future__ import annotations
 

@@ -61,11 +61,11 @@ class CallStatus(models.TextChoices):
 class CallQuerySet(TransitionQuerySet):
     SOURCES: ClassVar = {  # to <- from
         CallStatus.APPROVED: (CallStatus.ASKED, CallStatus.UNKNOWN),
-        CallStatus.ASKED: (CallStatus.APPROVED, CallStatus.REJECTED, CallStatus.ANSWERED),
+        CallStatus.ASKED: (CallStatus.ALLOWED, CallStatus.APPROVED, CallStatus.REJECTED, CallStatus.ANSWERED),
         CallStatus.REJECTED: (CallStatus.ASKED,),
         CallStatus.ANSWERED: (CallStatus.ASKED,),
         CallStatus.EXPIRED: (CallStatus.ASKED, CallStatus.APPROVED),
-        CallStatus.WITHDRAWN: (CallStatus.ASKED, CallStatus.APPROVED),
+        CallStatus.WITHDRAWN: (CallStatus.ALLOWED, CallStatus.ASKED, CallStatus.APPROVED),
         CallStatus.DENIED: (CallStatus.ASKED, CallStatus.APPROVED),
         CallStatus.EXECUTING: (CallStatus.ALLOWED, CallStatus.APPROVED),
         CallStatus.DONE: (CallStatus.EXECUTING, CallStatus.UNKNOWN),

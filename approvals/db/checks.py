@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import connections
+from django.db import OperationalError, connections
+
+log = logging.getLogger(__name__)
 
 FACTS = """
 SELECT rolsuper OR rolbypassrls,
@@ -31,6 +34,16 @@ def refuse_unsafe_role(using: str = "default") -> None:
         raise UnsafeRole(f"The database role {user!r} bypasses row-level security; see approvals/db/roles.sql.")
     if owner:
         raise UnsafeRole(f"The database role {user!r} owns the tables; set DATABASE_OWNER_URL to the owner's address.")
+
+
+def refuse_unsafe_role_at_start() -> None:
+    """The same for a web process: a database that is away just now is its readiness page's news, not a reason to end."""
+    if settings.PROCESS == "owner":
+        return
+    try:
+        refuse_unsafe_role()
+    except OperationalError:
+        log.warning("the database does not answer yet")
 
 
 @register(Tags.database)

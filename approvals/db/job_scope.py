@@ -1,7 +1,5 @@
 """Worker middleware: a tenant and a database thread of its own for every job.
 
-    PROCRASTINATE_WORKER_DEFAULTS = {"worker_middleware": [job_scope]}
-
 Without it (1) a job sees no rows at all, and (2) the async ORM of *all* jobs of a worker runs
 on one thread, because asgiref's thread-sensitive context is per request and a worker has none.
 

@@ -28,8 +28,8 @@ DEMO_PASSWORD = "gatehouse-demo"  # noqa: S105  # printed for everyone, and made
 DEMO_PEOPLE = (  # keep in step with seed_demo
     ("member@acme.example", "chats with agents"),
     ("reviewer@acme.example", "decides what agents may do"),
-    ("reviewer2@acme.example", "decides as well: some calls need two"),
-    ("admin@acme.example", "manages members, agents and policies"),
+    ("reviewer2@acme.example", "decides as well"),
+    ("admin@acme.example", "decides, and puts agents or tools on hold"),
     ("auditor@acme.example", "reads everything"),
     ("member@globex.example", "chats in another tenant"),
     ("reviewer@globex.example", "decides in another tenant"),
@@ -110,6 +110,8 @@ class Launcher:
         self._run_step("migrate", "Bringing the tables up to date", self._commands.migrate, environment, home)
         if self._options.debug:
             self._run_step("seed_demo", "Filling in the demo", self._commands.seed, environment, home)
+        else:
+            self._run_step("collectstatic", "Collecting static files", self._commands.static, environment, home)
 
     def _run_step(
         self, name: str, title: str, command: tuple[str, ...], environment: dict[str, str], home: Home
@@ -193,7 +195,9 @@ def answer_of(url: str) -> str:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
     try:
-        connection.request("GET", parts.path)
+        connection.request(
+            "GET", parts.path, headers={"Host": os.environ.get("ALLOWED_HOSTS", "").split(",")[0] or parts.netloc}
+        )
         return str(connection.getresponse().status)
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__

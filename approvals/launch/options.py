@@ -71,6 +71,7 @@ class Options:
 class Commands:
     migrate: tuple[str, ...]
     seed: tuple[str, ...]
+    static: tuple[str, ...]
     web: tuple[str, ...]
     worker: tuple[str, ...]
 
@@ -80,6 +81,7 @@ class Commands:
         return cls(
             migrate=(*manage, "migrate", "--noinput"),
             seed=(*manage, "seed_demo"),
+            static=(*manage, "collectstatic", "--noinput"),
             web=(
                 *(sys.executable, "-m", "uvicorn", "approvals.asgi:application"),
                 *("--host", options.host, "--port", str(options.port), "--ws", "websockets-sansio"),

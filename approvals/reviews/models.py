@@ -29,7 +29,7 @@ class RequestQuerySet(TransitionQuerySet):
         RequestStatus.DECIDED: (RequestStatus.PENDING,),
         RequestStatus.EXPIRED: (RequestStatus.PENDING,),
         RequestStatus.WITHDRAWN: (RequestStatus.PENDING,),
-        RequestStatus.SUPERSEDED: (RequestStatus.PENDING,),
+        RequestStatus.SUPERSEDED: (RequestStatus.PENDING, RequestStatus.DECIDED),
     }
 
 

@@ -56,17 +56,18 @@ def detail(request: TenantRequest, review: UUID) -> HttpResponse:
 def decide_request(request: TenantRequest, review: UUID) -> HttpResponse:
     """One of the four verdicts, or a preview of an edit. Nothing is trusted but the request's own bytes."""
     found = request_for(request.membership, review, to_decide=True)
-    shown = presentation.detail(found, request.membership)
+    shown: Context = {}  # what the form adds to the page; the page itself is made only where one is answered with
     if found.status != RequestStatus.PENDING:
-        return _too_late(request, found, shown)
+        return _too_late(request, found)
     try:
         if "preview" in request.POST:
             return _preview(request, found, shown)
         answer = _answer(request, found, shown)
         if answer is None:
-            return _page(request, found, shown, status=422)
+            return _form_page(request, found, shown, status=422)
         decide(review=found, reviewer=request.user, answer=answer)
     except Invalid as invalid:
+        shown = {**presentation.detail(found, request.membership), **shown}
         _show_error(request, shown, invalid)
         return _page(request, found, shown, status=422)
     except Stale:
@@ -74,9 +75,9 @@ def decide_request(request: TenantRequest, review: UUID) -> HttpResponse:
             "title": "This is not what you saw",
             "text": "The request, or your edit, changed after the page was made. Nothing was decided.",
         }
-        return _page(request, found, shown, status=409)
+        return _form_page(request, found, shown, status=409)
     except TooLate as late:
-        return _too_late(request, late.review, shown)
+        return _too_late(request, late.review)
     return redirect("reviews:detail", tenant=request.tenant.slug, review=found.pk)
 
 
@@ -152,7 +153,7 @@ def _preview(request: TenantRequest, review: ReviewRequest, shown: Context) -> H
     """What the edit would run, and the digest that approving it binds to. Decides nothing."""
     form = _edit_form(request, review, shown)
     if form.errors:
-        return _page(request, review, shown, status=422)
+        return _form_page(request, review, shown, status=422)
     edited = checked_arguments(review, form.values)
     assert review.call is not None
     tool = tool_of(review.call)
@@ -165,7 +166,7 @@ def _preview(request: TenantRequest, review: ReviewRequest, shown: Context) -> H
         "digest": _edited_digest(review, edited),
         "approve_label": approve_label(review.tool_name, manifest, json.loads(edited)),
     }
-    return _page(request, review, shown)
+    return _form_page(request, review, shown)
 
 
 def _edit_form(request: TenantRequest, review: ReviewRequest, shown: Context) -> SchemaForm:
@@ -205,13 +206,18 @@ def _show_error(request: TenantRequest, shown: Context, invalid: Invalid) -> Non
         shown["conflict"] = {"title": "Not sent", "text": why}
 
 
-def _too_late(request: TenantRequest, review: ReviewRequest, before: Context) -> HttpResponse:
+def _too_late(request: TenantRequest, review: ReviewRequest) -> HttpResponse:
     """Somebody was quicker: 409 with who, what and when. The same person's second click is simply shown the result."""
     decision = presentation.decision_of(review)
     if decision and decision.reviewer_id == request.user.pk and decision.verdict == request.POST.get("verdict"):
         return redirect("reviews:detail", tenant=request.tenant.slug, review=review.pk)
     shown = {**presentation.detail(review, request.membership), "conflict": presentation.conflict_of(review)}
     return _page(request, review, shown, status=409)
+
+
+def _form_page(request: TenantRequest, review: ReviewRequest, shown: Context, *, status: int = 200) -> HttpResponse:
+    """The detail page with what the form changed in it."""
+    return _page(request, review, {**presentation.detail(review, request.membership), **shown}, status=status)
 
 
 def _page(request: TenantRequest, review: ReviewRequest, shown: Context, *, status: int = 200) -> HttpResponse:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 from asgiref.sync import sync_to_async
+from django.db import connection
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels import LastValue
@@ -24,6 +25,7 @@ from psycopg_pool import PoolTimeout
 from agents.canonical import NotCanonical, canonical
 from agents.checkpointing import FencedSaver, Pool
 from agents.contracts import RunContext, driving
+from agents.gate import at_rest
 from agents.registry import RegisteredGraph
 from approvals.calls.titles import shown
 from approvals.runner import outcomes
@@ -64,7 +66,7 @@ class Driver:
         assert task is not None
         self.heart.hold(lease, lambda: loop.call_soon_threadsafe(task.cancel))
         try:
-            while turn := await sync_to_async(outcomes.begin_turn)(thread_id=lease.thread_id, epoch=lease.epoch):
+            if turn := await sync_to_async(_begin_turn)(lease):
                 await self._drive_turn(lease, turn)
         finally:
             self.heart.let_go(lease)
@@ -108,6 +110,14 @@ class Driver:
             return
         ledger = drive.ledger
         await sync_to_async(outcomes.suspend)(**ended, questions=ledger.questions, held=ledger.held, pauses=pauses)
+
+
+def _begin_turn(lease: Lease) -> Turn | None:
+    """Then the connection goes back to the pool: a drive may take minutes, and there may be more drives than connections."""
+    try:
+        return outcomes.begin_turn(thread_id=lease.thread_id, epoch=lease.epoch)
+    finally:
+        connection.close_if_unusable_or_obsolete()
 
 
 @dataclass(kw_only=True)
@@ -169,8 +179,8 @@ class _Drive:
                 for delivery in self.turn.deliveries:
                     await self._deliver(delivery)
             finally:
-                # In a ToolNode a sibling's pause ends the task while an approved effect is still running (measured).
-                await asyncio.gather(*self.context.in_flight.values(), return_exceptions=True)
+                # In a ToolNode a sibling's pause ends the task while an approved call is still running (measured).
+                await at_rest(self.context)
 
     async def pauses(self) -> list[Pause]:
         """The graph's own questions among what interrupted it; gated calls are asked from the ledger instead."""

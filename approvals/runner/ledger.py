@@ -7,7 +7,9 @@ last.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -129,10 +131,23 @@ class PostgresLedger:
     epoch: int
     graph_version: str
     questions: set[UUID] = field(default_factory=set)  # calls this drive found undecided; suspending looks at them
-    on_late_receipt: Callable[[UUID], Awaitable[None]] | None = None  # an outcome that people are asked about came after all
+    on_late_receipt: Callable[[UUID], Awaitable[None]] | None = (
+        None  # an outcome that people are asked about came after all
+    )
     held: set[UUID] = field(default_factory=set)  # those among them that only a hold keeps from running
+    granted: set[UUID] = field(
+        default_factory=set
+    )  # calls this drive claimed; one that an earlier drive did has crashed
+    _doors: dict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def enter(self, call: ProposedCall) -> Grant | InFlight | Question | Receipt:
+        async with self._doors[call.message_id, call.call_id]:
+            entered = await self._enter(call)
+            if isinstance(entered, Grant):
+                self.granted.add(entered.id)
+            return entered
+
+    async def _enter(self, call: ProposedCall) -> Grant | InFlight | Question | Receipt:
         async with self._transaction() as connection:
             held = await self._refuse_when_lost(connection, call.tool.name)
             proposed = await self._propose(connection, call, held=held)
@@ -167,7 +182,7 @@ class PostgresLedger:
             return Receipt(content=found["result"])
         if status == CallStatus.FAILED or status in SAID_NO:
             return Receipt(content=found["result"], ok=False)
-        if status == CallStatus.EXECUTING and found["epoch"] == self.epoch:
+        if status == CallStatus.EXECUTING and found["epoch"] == self.epoch and found["id"] in self.granted:
             return InFlight(id=found["id"])
         if held and status in HOLDABLE:
             self.held.add(found["id"])
@@ -220,7 +235,7 @@ class PostgresLedger:
             **self._versions(call),
             "id": found["id"],
             "epoch": self.epoch,
-            "digest": self._digest(call, found["approved_arguments"]),
+            "digest": self._digest(call, found["approved_arguments"] or found["arguments"]),  # of what would run
             "deciding_roles": [role.value for role in DECIDES],
         }
         if not await self._moved(connection, CLAIM, guard):
@@ -324,7 +339,9 @@ class _TransactionalEffect:
     grant: Grant
 
     async def settle(self, receipt: Receipt) -> None:
-        await self.ledger._settle(self.connection, self.grant, receipt)
+        """Raises where this grant is used up: an effect without its receipt must not commit."""
+        if not await self.ledger._settle(self.connection, self.grant, receipt):
+            raise NoLongerOurs
 
 
 def _first_status(call: ProposedCall, judgement: Judgement, *, held: bool) -> CallStatus:

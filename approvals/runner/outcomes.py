@@ -82,34 +82,26 @@ def begin_turn(*, thread_id: UUID, epoch: int) -> Turn | None:
     run = Run.objects.filter(thread_id=thread_id, status__in=UNFINISHED).order_by("position").first()
     if run is None or _is_held(run):
         return None
-    due = Run.objects.filter(pk=run.pk, wake_at__lte=Now())
+    due = Run.objects.filter(pk=run.pk, wake_at__lte=Now(), epoch__lte=epoch)  # never taken back by a stale worker
     if not due.transition(RunStatus.RUNNING, epoch=epoch, failures=F("failures") + 1):
         return None
     if run.failures >= FAILURES_BEFORE_STUCK:  # its workers die before they can say why
         _move(run, RunStatus.STUCK, error="Five drives in a row ended without an outcome.", ended_at=Now())
         record("run.stuck", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
         return None
+    turn = _turn_of(run)
+    # Last: a tenant's writers queue for its chain, so nothing is looked up while holding it.
     record("run.driven", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
     publish_turn(run)
-    asked = Message.objects.filter(run=run, author=Message.Author.USER).first()
-    return Turn(
-        run_id=run.pk,
-        conversation_id=run.conversation_id,
-        graph_id=run.graph_id,
-        message_id=asked.graph_message_id if asked else str(run.pk),
-        text=asked.text if asked else "",
-        deliveries=_deliveries(run),
-        driven_before=run.epoch > 0,
-        suspended_before=run.graph_version != "",
-        follows_a_broken_one=_follows_a_broken_one(run),
-        unanswered=_unanswered(run),
-    )
+    return turn
 
 
 def is_due(*, thread_id: UUID) -> bool:
     """Whether the thread's first unfinished run should be driven now."""
-    first = Run.objects.filter(thread_id=thread_id, status__in=UNFINISHED).order_by("position")[:1]
-    return Run.objects.filter(pk__in=first.values("pk"), status=RunStatus.QUEUED, wake_at__lte=Now()).exists()
+    first = Run.objects.filter(thread_id=thread_id, status__in=UNFINISHED).order_by("position").first()
+    if first is None or _is_held(first):
+        return False
+    return Run.objects.filter(pk=first.pk, status=RunStatus.QUEUED, wake_at__lte=Now()).exists()
 
 
 @transaction.atomic(durable=True)
@@ -127,7 +119,9 @@ def suspend(
     Three calls in one ToolNode are three asked rows and one visible interrupt. Under the run's lock, calls settled since
     the drive looked at them put the run straight back in the queue; otherwise their decision would have woken nobody.
     """
-    holds_stand = _holds_stand() if held else False
+    held = set(held)
+    if held:
+        _lock_holds()
     run = _locked(run_id, epoch)
     if run is None:
         return
@@ -138,8 +132,7 @@ def suspend(
             _ask_about(run, call)
     for pause in pauses:
         _ask_for(run, pause)
-    if holds_stand:
-        looked_at -= set(held)  # lifting the hold wakes the run
+    looked_at -= _still_held(run, [call for call in calls if call.pk in held])  # lifting the hold wakes the run
     settled = [c for c in calls if c.pk in looked_at and c.status not in (CallStatus.ASKED, CallStatus.UNKNOWN)]
     ready = [c.effective_at or timezone.now() for c in settled]
     ready += _undelivered(run).values_list("effective_at", flat=True)
@@ -217,24 +210,57 @@ def note_late_receipt(call_id: UUID) -> None:
     record("run.late_receipt", tenant_id=run.tenant_id, subject_id=run.pk)
 
 
-def _holds_stand() -> bool:
-    """Under the gate lock: a hold cannot be lifted, and look for runs to wake, until this transaction has ended."""
+def _lock_holds() -> None:
+    """From here a hold cannot be lifted, and look for runs to wake, until this transaction has ended."""
     with connection.cursor() as cursor:
         cursor.execute(GATE_LOCK, [current_tenant()])
-    return Hold.objects.filter(lifted_at=None).exists()
+
+
+def _holds_on(run: Run) -> set[str]:
+    """The tools of this run's agent that are on hold; "" stands for all of them."""
+    of_this = Q(agent=None) | Q(agent_id=run.conversation.agent_id)
+    return set(Hold.objects.filter(of_this, lifted_at=None).values_list("tool_name", flat=True))
+
+
+def _still_held(run: Run, calls: Iterable[ToolCall]) -> set[UUID]:
+    """Those among the calls that a hold still stands for: another one may have been lifted since the drive looked."""
+    names = _holds_on(run)
+    return {call.pk for call in calls if names & {"", call.tool_name}}
 
 
 def _is_held(run: Run) -> bool:
     """Whether a hold on the tenant or the agent keeps this run from starting; one that began may go on to its pause."""
-    if run.status != RunStatus.QUEUED or run.epoch > 0 or not _holds_stand():
+    if run.status != RunStatus.QUEUED or run.epoch > 0:
         return False
-    of_this = Q(agent=None) | Q(agent_id=run.conversation.agent_id)
-    return Hold.objects.filter(of_this, lifted_at=None, tool_name="").exists()
+    _lock_holds()
+    return "" in _holds_on(run)
+
+
+def _turn_of(run: Run) -> Turn:
+    """What the drive needs. Before its first pause a run has no answers to deliver; then, its input is in a checkpoint."""
+    suspended = run.graph_version != ""
+    asked = None if suspended else Message.objects.filter(run=run, author=Message.Author.USER).first()
+    return Turn(
+        run_id=run.pk,
+        conversation_id=run.conversation_id,
+        graph_id=run.graph_id,
+        message_id=asked.graph_message_id if asked else str(run.pk),
+        text=asked.text if asked else "",
+        deliveries=_deliveries(run) if suspended else [],
+        driven_before=run.epoch > 0,
+        suspended_before=suspended,
+        follows_a_broken_one=not suspended and _follows_a_broken_one(run),
+        unanswered=_unanswered(run) if suspended else "",
+    )
 
 
 def _locked(run_id: UUID, epoch: int) -> Run | None:
-    """The run, if this epoch still drives it: a stale worker's outcome is no outcome."""
-    run = Run.objects.select_for_update().select_related("conversation__agent").get(pk=run_id)
+    """The run, if this epoch still drives it: a stale worker's outcome is no outcome.
+
+    Only the run is locked, and weakly: with its agent locked too, all runs of an agent went one by one, and a commit that
+    checked its foreign key to the agent, which comes after the audit entry, was a deadlock.
+    """
+    run = Run.objects.select_for_update(of=("self",), no_key=True).select_related("conversation__agent").get(pk=run_id)
     return run if run.status == RunStatus.RUNNING and run.epoch == epoch else None
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from channels.layers import get_channel_layer
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from agents.canonical import storable
 from agents.checkpointing import SCOPE, Pool
 from approvals.conversations.events import conversation_group
+from approvals.db.publishing import publish_through
 from approvals.runner.ledger import NoLongerOurs
 
 BATCH_SECONDS = 0.15  # between two writes of a streaming text
@@ -61,7 +61,7 @@ class Transcript:
     run_id: UUID
     conversation_id: UUID
     _texts: dict[str, _Text] = field(default_factory=dict)
-    _last_write: float = 0.0
+    _last_write: float = field(default_factory=time.monotonic)  # so a text that comes at once is written once
 
     async def take(self, part: Mapping[str, Any]) -> None:
         if part["type"] == "messages":
@@ -70,13 +70,6 @@ class Transcript:
             for update in part["data"].values():
                 for message in _messages_in(update):
                     await self._take_whole(message)
-
-    async def show(self) -> None:
-        """Tell open pages that this turn looks different now: a call began, ended, or waits."""
-        layer = get_channel_layer()
-        if layer is not None:
-            hint = {"type": "turn.changed", "run_id": str(self.run_id)}
-            await layer.group_send(conversation_group(self.conversation_id), hint)
 
     async def _take_chunk(self, chunk: BaseMessage) -> None:
         if not isinstance(chunk, AIMessageChunk) or not chunk.id:
@@ -102,13 +95,15 @@ class Transcript:
             "complete": complete,
             "ours": list(self._texts),
         }
-        async with self.pool.connection() as connection, connection.pipeline():
-            await connection.execute(SCOPE, (str(self.tenant_id), str(self.epoch)))
-            await connection.execute(WRITE, values)
-            running = await connection.execute(STILL_RUNNING, (self.run_id, self.epoch))
-            if await running.fetchone() is None:  # somebody pressed Stop, or another worker has the run
-                raise NoLongerOurs
-        await self.show()
+        async with self.pool.connection() as connection:
+            async with connection.pipeline():
+                await connection.execute(SCOPE, (str(self.tenant_id), str(self.epoch)))
+                await connection.execute(WRITE, values)
+                running = await connection.execute(STILL_RUNNING, (self.run_id, self.epoch))
+                if await running.fetchone() is None:  # somebody pressed Stop, or another worker has the run
+                    raise NoLongerOurs
+            group = conversation_group(self.conversation_id)
+            await publish_through(connection, group, "turn.changed", run_id=self.run_id)
 
 
 def _messages_in(update: Any) -> list[AIMessage]:

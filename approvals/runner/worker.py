@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connections
 from langgraph.checkpoint.serde._msgpack import STRICT_MSGPACK_ENABLED
 from procrastinate.contrib.django import app
-from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.contrib.django.utils import connector_params
+from procrastinate.psycopg_connector import PsycopgConnector
+from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from agents.checkpointing import open_pool
@@ -47,7 +49,8 @@ async def run_worker(config: Path) -> None:
 
 
 async def _run_jobs(driver: Driver) -> None:
-    connector = cast("DjangoConnector", app.connector).get_worker_connector()
+    # As get_worker_connector() makes it, but each of its statements is a transaction: two round trips less for each.
+    connector = PsycopgConnector(kwargs=connector_params(), configure=_commit_each_statement)
     with app.replace_connector(connector) as worker_app:
         async with worker_app.open_async():
             await worker_app.run_worker_async(
@@ -59,6 +62,10 @@ async def _run_jobs(driver: Driver) -> None:
                 worker_middleware=[job_scope],
                 additional_context={"driver": driver},
             )
+
+
+async def _commit_each_statement(connection: AsyncConnection[Any]) -> None:
+    await connection.set_autocommit(True)
 
 
 def database_conninfo() -> str:

@@ -95,7 +95,7 @@ def test_the_model_proposes_what_people_will_read() -> None:
     assert json.loads(call.arguments) == {"order_number": 1041, "amount": 20.5, "reason": "it arrived late"}
     assert call.problem == ""
     assert call.tool.manifest
-    assert call.tool.manifest.title.format_map(json.loads(call.arguments)) == ("Refund $20.5 on order 1041")
+    assert call.tool.manifest.title.format_map(json.loads(call.arguments)) == ("Refund $20.50 on order 1041")
 
 
 def test_the_history_stays_valid_and_a_second_turn_works() -> None:

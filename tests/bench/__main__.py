@@ -16,7 +16,7 @@ from tests.bench import bare, pages, product, report, steps
 from tests.bench.cpu import Meter, server_pid
 from tests.stack import Stack, running
 
-ROUNDS, CYCLES, WARM_UP, AT_ONCE = 3, 320, 64, 16
+ROUNDS, CYCLES, WARM_UP, AT_ONCE = 3, 320, 64, 16  # below 10 cycles a second it takes longer than four minutes
 STEPS, WAITS = 128, 50
 AS_SHIPPED = {"LEASE_SECONDS": "30", "SWEEP_SECONDS": "10", "WORKER_CONCURRENCY": "16"}
 
@@ -44,10 +44,10 @@ async def _throughput(stack: Stack, meter: Meter) -> tuple[list[float], list[flo
     shares: list[float] = []
     for number in range(-1, ROUNDS):
         measured = number >= 0
-        plan = {"cycles": CYCLES if measured else WARM_UP, "at_once": AT_ONCE, "name": f"round-{number}"}
-        without = await bare.cycles_a_second(stack, **plan)  # type: ignore[arg-type]
+        cycles, name = CYCLES if measured else WARM_UP, f"round-{number}"
+        without = await bare.cycles_a_second(stack, cycles=cycles, at_once=AT_ONCE, name=name)
         meter.start()
-        with_all = await product.cycles_a_second(stack, **plan)  # type: ignore[arg-type]
+        with_all = await product.cycles_a_second(stack, cycles=cycles, at_once=AT_ONCE, name=name)
         used = meter.since()
         if measured:
             alone.append(without)

@@ -30,13 +30,16 @@ class Line:
         self._address = urlsplit(url)
 
     async def __aenter__(self) -> Line:
-        assert self._address.hostname and self._address.port
-        self._reader, self._writer = await asyncio.open_connection(self._address.hostname, self._address.port)
+        await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()
         await self._writer.wait_closed()
+
+    async def _open(self) -> None:
+        host, port = self._address.hostname, self._address.port
+        self._reader, self._writer = await asyncio.open_connection(host, port)
 
     async def post(self, person: Person, path: str, **fields: str) -> str:
         """Send a form that must be answered with a redirect; where to."""
@@ -46,6 +49,8 @@ class Line:
             f"POST {path} HTTP/1.1\r\nHost: {self._address.netloc}\r\nOrigin: {self._address.geturl()}\r\n"
             f"Cookie: {cookies}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
         )
+        if self._reader.at_eof():  # the server closes a connection that was silent for five seconds
+            await self._open()
         self._writer.write(head.encode() + body)
         status, *headers = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         found = dict(line.lower().split(": ", 1) for line in headers if line)

@@ -56,9 +56,7 @@ class Desk:
 
 async def cycles_a_second(stack: Stack, *, cycles: int, at_once: int, name: str) -> float:
     async with Desk.of(stack, interval=0.01) as desk, lines(stack.url, at_once) as opened:
-        return await rate(
-            cycles, [lambda number, line=line: desk.cycle(line, f"{name}-{number}") for line in opened]
-        )
+        return await rate(cycles, [lambda number, line=line: desk.cycle(line, f"{name}-{number}") for line in opened])
 
 
 @asynccontextmanager

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tests.bench.client import Line
 from tests.bench.cpu import Meter
 from tests.bench.product import Desk, lines
 from tests.stack import Stack
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,10 @@ async def cost_of_steps(stack: Stack, meter: Meter, *, cycles: int, at_once: int
     return found
 
 
-async def _each(opened: list[Line], items: list, do) -> list:  # type: ignore[no-untyped-def,type-arg]
+async def _each(opened: list[Line], items: Sequence[T], do: Callable[[Line, T], Awaitable[R]]) -> list[R]:
     """`do` for every item, over all lines."""
     left = list(enumerate(items))
-    done: dict[int, object] = {}
+    done: dict[int, R] = {}
 
     async def work(line: Line) -> None:
         while left:

@@ -53,10 +53,6 @@ class People:
         if wanted.get("java_script_enabled", True):
             context.add_init_script(REPORT_VIOLATIONS)
         context.on("page", self._watch)
-        if __import__("os").environ.get("BTDBG"):
-            t0 = __import__("time").time()
-            context.on("request", lambda r: print(round(__import__("time").time() - t0, 2), ">", r.url, flush=True))
-            context.on("requestfinished", lambda r: print(round(__import__("time").time() - t0, 2), "<", r.url, flush=True))
         return context.new_page()
 
     def forgive(self, pattern: str) -> None:

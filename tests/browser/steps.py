@@ -8,6 +8,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.stack import PASSWORD, Stack
 
+LONG_ENOUGH = re.compile(r"\w+ \w+")
+
 
 def enter(page: Page, email: str) -> None:
     """Sign in with the form."""

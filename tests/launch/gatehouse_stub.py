@@ -26,6 +26,7 @@ signal.pause()
 SCRIPTS = {
     "migrate": "print('ok')",
     "seed": "print('ok')",
+    "static": "print('ok')",
     "web": WEB,
     "worker": WORKER,
     "failing": "import os; raise ConnectionError('refused for ' + os.environ['DATABASE_OWNER_URL'])",
@@ -33,5 +34,5 @@ SCRIPTS = {
 
 if __name__ == "__main__":
     replaced = dict(argument.split("=") for argument in sys.argv[1:])  # web=failing
-    scripts = {name: SCRIPTS[replaced.get(name, name)] for name in ("migrate", "seed", "web", "worker")}
+    scripts = {name: SCRIPTS[replaced.get(name, name)] for name in ("migrate", "seed", "static", "web", "worker")}
     sys.exit(launch(Commands(**{name: (sys.executable, "-c", script) for name, script in scripts.items()})))

@@ -6,9 +6,10 @@ Nothing here sleeps. Time passes by `later`, which shifts what is stored into th
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,8 +19,7 @@ from uuid import UUID, uuid4
 import psycopg
 from django.db import connection
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agents.checkpointing import Pool, open_pool
 from agents.contracts import Effect, Grant, Manifest, ProposedCall, Receipt, Rerun, Risk, ToolCard
@@ -80,20 +80,17 @@ class Loop:
 
 
 @contextmanager
-def loop_on_test_database() -> Iterator[Loop]:
+def loop_on(database: str) -> Iterator[Loop]:
     """The pool as the worker's role; and, outside the product, a table of what its tools did."""
-    name = connection.settings_dict["NAME"]
-    with psycopg.connect(make_conninfo(os.environ["DATABASE_OWNER_URL"], dbname=name), autocommit=True) as owner:
+    with psycopg.connect(make_conninfo(os.environ["DATABASE_OWNER_URL"], dbname=database), autocommit=True) as owner:
         owner.execute(WORLD)
-        role = psycopg.conninfo.conninfo_to_dict(os.environ["DATABASE_WORKER_URL"])["user"]
-        owner.execute(sql.SQL("GRANT SELECT, INSERT ON test_world TO {}").format(sql.Identifier(str(role))))
-    loop = Loop(name)
+        role = str(conninfo_to_dict(os.environ["DATABASE_WORKER_URL"])["user"])
+        owner.execute(sql.SQL("GRANT SELECT, INSERT ON test_world TO {}").format(sql.Identifier(role)))
+    loop = Loop(database)
     try:
         yield loop
     finally:
         loop.close()
-        with psycopg.connect(make_conninfo(os.environ["DATABASE_OWNER_URL"], dbname=name), autocommit=True) as owner:
-            owner.execute("DROP TABLE test_world")
 
 
 def card(
@@ -166,7 +163,9 @@ class Bench:
     def enter(self, call: ProposedCall | None = None) -> Any:
         return self.loop.run(self.ledger.enter(call or proposed()))
 
-    def settle(self, grant: Grant, text: str = "done", *, ok: bool = True, ledger: PostgresLedger | None = None) -> None:
+    def settle(
+        self, grant: Grant, text: str = "done", *, ok: bool = True, ledger: PostgresLedger | None = None
+    ) -> None:
         self.loop.run((ledger or self.ledger).settle(grant, Receipt(content=text, ok=ok)))
 
     def effect(self, grant: Grant) -> None:
@@ -200,7 +199,12 @@ class Bench:
             return ReviewRequest.objects.select_related("call").get(run_id=self.run_id, status=RequestStatus.PENDING)
 
     def decide(
-        self, verdict: Verdict = Verdict.APPROVE, *, by: User | None = None, review: ReviewRequest | None = None, **more: Any
+        self,
+        verdict: Verdict = Verdict.APPROVE,
+        *,
+        by: User | None = None,
+        review: ReviewRequest | None = None,
+        **more: Any,
     ) -> Decision:
         review = review or self.open()
         if verdict in (Verdict.REJECT, Verdict.RESPOND):
@@ -220,23 +224,23 @@ class Bench:
         self.begin()
         return call
 
-    def later(self, **by: Mapping[str, int] | Any) -> None:
+    def later(self, *, execute_by: bool = False, decide_by: bool = False) -> None:
         """Time passes: undo windows are over. `execute_by=True` or `decide_by=True`: those times too."""
         shift = "- interval '1 day'"
         run = {"run": self.run_id}
         self.sql("UPDATE conversations_run SET wake_at = LEAST(wake_at, now()) WHERE id = %(run)s", **run)
         self.sql(
-            f"""UPDATE reviews_decision d SET effective_at = LEAST(effective_at, clock_timestamp())
+            """UPDATE reviews_decision d SET effective_at = LEAST(effective_at, clock_timestamp())
                  FROM reviews_reviewrequest q WHERE q.id = d.request_id AND q.run_id = %(run)s""",
             **run,
         )
-        execute_by = f", execute_by = clock_timestamp() {shift}" if by.get("execute_by") else ""
+        too_late = f", execute_by = clock_timestamp() {shift}" if execute_by else ""
         self.sql(
-            f"""UPDATE calls_toolcall SET effective_at = LEAST(effective_at, clock_timestamp()) {execute_by}
+            f"""UPDATE calls_toolcall SET effective_at = LEAST(effective_at, clock_timestamp()) {too_late}
                  WHERE run_id = %(run)s""",
             **run,
         )
-        if by.get("decide_by"):
+        if decide_by:
             self.sql(f"UPDATE reviews_reviewrequest SET decide_by = now() {shift} WHERE run_id = %(run)s", **run)
 
     # the rows
@@ -263,8 +267,6 @@ class Bench:
 
     def publish(self, tool: ToolCard) -> None:
         """Make a tool known to people, so that its arguments can be edited."""
-        import json
-
         CatalogueTool.objects.update_or_create(
             graph_id="bench",
             name=tool.name,

@@ -19,7 +19,7 @@ from approvals.calls.models import CallStatus, ToolCall, tool_of
 from approvals.calls.titles import manifest_from_json, title_of
 from approvals.conversations.actions import queue_run
 from approvals.conversations.events import publish_turn
-from approvals.conversations.models import Run
+from approvals.conversations.models import Run, RunStatus
 from approvals.reviews.actions.refusals import Invalid, Stale, TooLate
 from approvals.reviews.events import publish_request
 from approvals.reviews.models import Decision, RequestStatus, ReviewRequest, Verdict
@@ -34,6 +34,7 @@ TAKEN_BACK: dict[str, Any] = {
     "result": "",
     "allowances": F("attempt"),
 }
+ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 EXECUTE_WITHIN = timedelta(hours=24)  # an approval that was not consumed by then has expired
 
 
@@ -89,6 +90,8 @@ def undo(*, review: ReviewRequest, by: User) -> None:
     """
     run = Run.objects.select_for_update().get(pk=review.run_id)
     list(ToolCall.objects.select_for_update().filter(requests=review))
+    if run.status in ENDED:  # meanwhile: its calls are withdrawn, and nothing is left to ask
+        raise TooLate(review)
     mine = Decision.objects.filter(request=review, reviewer=by, undone_at=None, effective_at__gt=Now())
     if not mine.update(undone_at=Now()):
         raise TooLate(review)
@@ -135,6 +138,8 @@ def _decision(review: ReviewRequest, call: ToolCall | None, reviewer: User, answ
         decision.arguments = checked_arguments(review, answer.arguments or {})
         if call is not None and decision.arguments == call.arguments:
             raise Invalid("arguments", "Nothing was changed. To let the call run as it is, approve it.")
+    elif answer.verdict == Verdict.EDIT:
+        raise Invalid("arguments", "What was started already cannot be changed.")
     if answer.verdict in (Verdict.REJECT, Verdict.RESPOND) and not decision.feedback and not decision.answer:
         raise Invalid("feedback", "Write what the agent should be told.")
     return decision
@@ -200,11 +205,12 @@ def _allowance(call: ToolCall, decision: Decision) -> dict[str, Any]:
 
 def _settle_unknown(calls: Any, decision: Decision) -> int:
     """Nobody knows whether the effect happened: a person says it did, lets it run again, or gives it up."""
+    when = {"effective_at": decision.effective_at, "ended_at": decision.effective_at}  # not told before it is final
     if decision.verdict == Verdict.RESPOND:
-        return int(calls.transition(CallStatus.DONE, result=decision.feedback, ended_at=decision.effective_at))
+        return int(calls.transition(CallStatus.DONE, result=decision.feedback, **when))
     if decision.verdict == Verdict.REJECT:
         said = f"It is not known whether this call took effect; a person gave it up. {decision.feedback}"
-        return int(calls.transition(CallStatus.FAILED, result=said, ended_at=decision.effective_at))
+        return int(calls.transition(CallStatus.FAILED, result=said, **when))
     return int(
         calls.transition(
             CallStatus.APPROVED,

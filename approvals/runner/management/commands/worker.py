@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
@@ -23,5 +24,6 @@ class Command(BaseCommand):
         from approvals.runner.worker import run_worker  # langgraph takes a second to import
 
         logging.getLogger("approvals.runner").info("worker starts")
-        asyncio.run(run_worker(settings.GRAPHS))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as uvicorn's
+            runner.run(run_worker(settings.GRAPHS))
         connections.close_all()
