@@ -42,6 +42,7 @@ from agents.contracts import (
 )
 
 T = TypeVar("T")
+LONGEST_KEY = 200  # characters; the ledger's columns
 RUNTIME = "runtime"  # the argument under which ToolNode injects the graph's state; never the model's to fill
 
 
@@ -108,7 +109,7 @@ class GatedTool(BaseTool):
         call = self._propose(input, config)
         while isinstance(entered := await self._enter(run, call, config), Question):
             interrupt(tool_approval(call, entered))  # raises. Should somebody answer it, the ledger is asked again
-        return self._message(call, await self._receipt(run, entered))
+        return self._message(input["id"], await self._receipt(run, entered))
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """The sync twin, for graphs with sync nodes: the loop does the work, this thread waits, and pauses itself."""
@@ -116,7 +117,7 @@ class GatedTool(BaseTool):
         call = self._propose(input, config)
         while isinstance(entered := _in_loop(run, self._enter(run, call, config)), Question):
             interrupt(tool_approval(call, entered))
-        return self._message(call, _in_loop(run, self._receipt(run, entered)))
+        return self._message(input["id"], _in_loop(run, self._receipt(run, entered)))
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         raise Ungatable("a gated tool is called through invoke() or ainvoke(), with its call id")
@@ -130,8 +131,8 @@ class GatedTool(BaseTool):
         message = _message_with(input["id"], arguments.pop(RUNTIME, None))
         text, problem = self._check(arguments)
         return ProposedCall(
-            message_id=storable(message.id if message and message.id else _place_in_graph(config)),
-            call_id=storable(input["id"]),
+            message_id=_key(message.id if message and message.id else _place_in_graph(config)),
+            call_id=_key(input["id"]),
             tool=self._card,
             arguments=text,
             problem=_misnumbered(input["id"], message) or problem,
@@ -219,9 +220,9 @@ class GatedTool(BaseTool):
             except Exception as error:  # anything else a tool may raise: recorded, told to the model, never repeated
                 return Receipt(content=readable(f"{type(error).__name__}: {error}"), ok=False)
 
-    def _message(self, call: ProposedCall, receipt: Receipt) -> ToolMessage:
+    def _message(self, call_id: str, receipt: Receipt) -> ToolMessage:
         status = "success" if receipt.ok else "error"
-        return ToolMessage(receipt.content, name=self.name, tool_call_id=call.call_id, status=status)
+        return ToolMessage(receipt.content, name=self.name, tool_call_id=call_id, status=status)
 
 
 class _RolledBack(Exception):
@@ -278,6 +279,12 @@ def _field(state: Any, name: str) -> Any:
 def _place_in_graph(config: RunnableConfig | None) -> str:
     """Where no message is at hand: the task, whose id is stable until its step is over."""
     return "task:" + str((config or {}).get("configurable", {}).get("checkpoint_ns", ""))
+
+
+def _key(identifier: str) -> str:
+    """An id of the model's or the graph's choosing, as the ledger can store it; a long one by its digest."""
+    text = storable(identifier)
+    return text if len(text) <= LONGEST_KEY else f"sha256 {digest(id=text)}"
 
 
 def _misnumbered(call_id: str, message: AIMessage | None) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from langchain_core.runnables import RunnableBinding, RunnableSequence
 from langchain_core.tools import BaseTool
 from langgraph.graph.state import CompiledStateGraph, StateGraph
 from langgraph.prebuilt import ToolNode
@@ -49,6 +50,7 @@ def _load_one(graph_id: str, place: str, folder: Path) -> RegisteredGraph:
     try:
         graph, source = _import(place, folder)
         tools = {tool.name: tool.card for tool in _tools_in(graph)}
+        _refuse_provider_tools(graph)
     except Exception as error:  # somebody else's code: whatever it raises is the reason
         return RegisteredGraph(id=graph_id, problem=f"{type(error).__name__}: {error}")
     return RegisteredGraph(id=graph_id, graph=graph, version=_version(source, tools), tools=tools)
@@ -108,6 +110,59 @@ def _gated(tool: BaseTool, node: str) -> GatedTool:
     if not isinstance(tool, GatedTool):
         raise Unloadable(f"the tool {tool.name!r} in node {node!r} is not gated; wrap it with agents.gate.gated()")
     return tool
+
+
+def _refuse_provider_tools(graph: Pregel[Any, Any, Any, Any]) -> None:
+    """Refuse tools that the model's provider executes: no call of theirs ever comes to the gate.
+
+    Seen are those given to `create_agent` and those bound to a model that a node's function names. What a middleware or
+    a function adds while the graph runs cannot be seen here (docs/guarantees.md).
+    """
+    for name, node in graph.nodes.items():
+        for value in _named_by(node.bound):
+            for tool in _declared_in(value):
+                if not _is_for_us(tool):
+                    kind = tool.get("type") or ", ".join(map(str, tool))
+                    raise Unloadable(f"node {name!r} gives its model the tool {kind!r}, which the provider executes")
+        for inner in node.subgraphs or ():
+            if isinstance(inner, Pregel):
+                _refuse_provider_tools(inner)
+
+
+def _named_by(bound: Any) -> Iterator[Any]:
+    """What a node is, and the closures and globals that its function uses."""
+    yield bound
+    for named in (getattr(bound, "func", None), getattr(bound, "afunc", None)):
+        function = inspect.unwrap(getattr(named, "__func__", named)) if callable(named) else None
+        if inspect.isfunction(function):
+            names = inspect.getclosurevars(function)
+            yield from names.nonlocals.values()
+            yield from names.globals.values()
+
+
+def _declared_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Tools written as plain dicts: in a list (that of create_agent), or bound to a model."""
+    while isinstance(value, RunnableBinding | RunnableSequence):
+        if isinstance(value, RunnableBinding):
+            yield from _declared_in(value.kwargs.get("tools"))
+            value = value.bound
+        else:
+            for step in value.steps:
+                yield from _declared_in(step)
+            return
+    if isinstance(value, list | tuple):
+        yield from (each for each in value if isinstance(each, dict) and _names_a_tool(each))
+
+
+def _names_a_tool(found: Mapping[str, Any]) -> bool:
+    return "type" in found or any(isinstance(inner, dict) for inner in found.values())
+
+
+def _is_for_us(tool: Mapping[str, Any]) -> bool:
+    """A function that the provider only proposes: OpenAI's form, Anthropic's, or a bare schema."""
+    if "type" in tool:
+        return tool["type"] in ("function", "custom")
+    return "input_schema" in tool or "parameters" in tool or "function_declarations" in tool
 
 
 def _version(source: str, tools: Mapping[str, ToolCard]) -> str:

@@ -40,14 +40,18 @@ def start_conversation(*, agent: Agent, user: User, text: str) -> Conversation:
 @transaction.atomic(durable=True)
 def send_message(*, conversation: Conversation, user: User, text: str) -> Run:
     """Queue one turn. Behind an unfinished one it waits: new input would discard what a paused graph asks."""
-    locked = Conversation.objects.select_for_update().select_related("agent").get(pk=conversation.pk)
+    locked = (
+        Conversation.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("agent")
+        .get(pk=conversation.pk)
+    )
     return _send(locked, locked.agent, user, text)
 
 
 @transaction.atomic(durable=True)
 def retry_run(*, run: Run, by: User) -> bool:
     """Drive a failed or stuck run once more, from its last checkpoint. Only a thread's newest: later turns stand on it."""
-    newest = Run.objects.filter(thread_id=run.thread_id).order_by("-position").select_for_update().first()
+    newest = Run.objects.filter(thread_id=run.thread_id).order_by("-position").locked().first()
     if newest is None or newest.pk != run.pk:
         return False
     broken = Run.objects.filter(pk=run.pk, status__in=(RunStatus.FAILED, RunStatus.STUCK))

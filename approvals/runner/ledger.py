@@ -67,7 +67,7 @@ SELECT *, effective_at > clock_timestamp() AS too_early FROM calls_toolcall
 
 # The one statement that lets an effect happen. An allowance is consumed once (attempt < allowances, within the status);
 # an approval counts only for the very bytes, versions and policy it was given for, in its time, and while the person who
-# gave it may still give it.
+# gave it may still give it; one that was given before the newest attempt began is used up.
 CLAIM = """
 UPDATE calls_toolcall c
    SET status = 'executing', attempt = attempt + 1, epoch = %(epoch)s, started_at = clock_timestamp()
@@ -83,7 +83,7 @@ UPDATE calls_toolcall c
            JOIN tenants_membership m ON m.user_id = d.reviewer_id AND m.tenant_id = c.tenant_id
            JOIN tenants_user u ON u.id = d.reviewer_id AND u.is_active
           WHERE d.undone_at IS NULL AND d.verdict IN ('approve', 'edit') AND m.role = ANY(%(deciding_roles)s)
-            AND d.reviewer_id <> q.requester_id
+            AND d.reviewer_id <> q.requester_id AND (c.started_at IS NULL OR d.effective_at > c.started_at)
             AND ((q.kind = 'call' AND q.asking = c.asking) OR (q.kind = 'outcome' AND q.asking = c.attempt))))
 """
 
@@ -149,6 +149,7 @@ class PostgresLedger:
 
     async def _enter(self, call: ProposedCall) -> Grant | InFlight | Question | Receipt:
         async with self._transaction() as connection:
+            await connection.execute(GATE_LOCK, (self.tenant_id,))
             held = await self._refuse_when_lost(connection, call.tool.name)
             proposed = await self._propose(connection, call, held=held)
             if proposed is not None:
@@ -167,7 +168,9 @@ class PostgresLedger:
     @asynccontextmanager
     async def transaction(self, grant: Grant) -> AsyncIterator[_TransactionalEffect]:
         async with self._transaction() as connection:
-            await self._refuse_when_lost(connection)
+            await self._refuse_when_lost(
+                connection
+            )  # no gate lock: it was claimed, and a hold must not wait for its end
             yield _TransactionalEffect(self, connection, grant)
 
     # what a call's state means for it now
@@ -281,7 +284,6 @@ class PostgresLedger:
 
     async def _refuse_when_lost(self, connection: Connection, tool: str = "") -> bool:
         """Raise where this drive may not claim any more; else say whether this tool is on hold."""
-        await connection.execute(GATE_LOCK, (self.tenant_id,))
         ours = await connection.execute(RUN_IS_OURS, {"run": self.run_id, "epoch": self.epoch, "tool": tool})
         row = await ours.fetchone()
         if row is None:

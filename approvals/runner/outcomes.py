@@ -125,7 +125,7 @@ def suspend(
     run = _locked(run_id, epoch)
     if run is None:
         return
-    calls = list(ToolCall.objects.filter(run=run).select_for_update())
+    calls = list(ToolCall.objects.filter(run=run).locked())
     looked_at = set(questions)
     for call in calls:
         if call.status in (CallStatus.ASKED, CallStatus.UNKNOWN):
@@ -203,7 +203,7 @@ def superseded_pause(*, decision_id: UUID) -> None:
 def note_late_receipt(call_id: UUID) -> None:
     """Nobody has to say any more what happened: the receipt came after all. The run goes on with it."""
     call = ToolCall.objects.get(pk=call_id)
-    run = Run.objects.select_for_update().get(pk=call.run_id)
+    run = Run.objects.locked().get(pk=call.run_id)
     for review in ReviewRequest.objects.filter(call=call, kind=ReviewRequest.Kind.OUTCOME):
         supersede(review, "The receipt came after all.")
     queue_run(run, at=None)
@@ -260,7 +260,7 @@ def _locked(run_id: UUID, epoch: int) -> Run | None:
     Only the run is locked, and weakly: with its agent locked too, all runs of an agent went one by one, and a commit that
     checked its foreign key to the agent, which comes after the audit entry, was a deadlock.
     """
-    run = Run.objects.select_for_update(of=("self",), no_key=True).select_related("conversation__agent").get(pk=run_id)
+    run = Run.objects.locked().select_related("conversation__agent").get(pk=run_id)
     return run if run.status == RunStatus.RUNNING and run.epoch == epoch else None
 
 

@@ -101,7 +101,7 @@ def _is_paused(thread_id: UUID) -> bool | None:
 
 @transaction.atomic(durable=True)
 def _drive_again(run: Run) -> None:
-    locked = Run.objects.select_for_update().get(pk=run.pk)
+    locked = Run.objects.locked().get(pk=run.pk)
     queue_run(locked, at=None)
     record("run.reconciled", tenant_id=run.tenant_id, subject_id=run.pk)
 

@@ -1,4 +1,4 @@
-"""What every response carries besides Django's own headers."""
+"""What every request and response passes besides Django's own middleware."""
 
 from __future__ import annotations
 
@@ -50,3 +50,26 @@ def in_one_thread(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Ca
 
 browser_policies.sync_capable = True  # type: ignore[attr-defined]
 browser_policies.async_capable = True  # type: ignore[attr-defined]
+
+
+def only_utf8(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Read every form as UTF-8, whatever it says of itself: other encodings decode to lone surrogates, which no page and
+    no row can hold."""
+
+    def read_as_utf8(request: HttpRequest) -> HttpRequest:
+        request.encoding = "utf-8"
+        return request
+
+    if not iscoroutinefunction(get_response):
+        return lambda request: get_response(read_as_utf8(request))
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = await get_response(read_as_utf8(request))
+        return response
+
+    markcoroutinefunction(middleware)
+    return middleware
+
+
+only_utf8.sync_capable = True  # type: ignore[attr-defined]
+only_utf8.async_capable = True  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ class Tenant(models.Model):
     slug = models.SlugField(
         max_length=40,
         unique=True,
-        help_text="Part of every address: /t/<slug>/.",
+        help_text="Part of every address: /t/slug/.",
         validators=[RegexValidator(r"^[a-z0-9][a-z0-9-]*$", "Small letters, digits and hyphens.")],
     )
     name = models.CharField(max_length=80)

@@ -8,6 +8,10 @@ let polling, lost;
 const socket = () => document.getElementById("live");
 const refresh = () => document.dispatchEvent(new CustomEvent("live:refresh"));
 
+function reconnect() {
+  if (socket()) htmx.process(socket(), true);
+}
+
 function say(text, urgent = false) {
   const region = document.getElementById(urgent ? "warn" : "say");
   region.textContent = "";
@@ -70,7 +74,8 @@ document.addEventListener("htmx:ws:after:message:incoming", async ({ detail }) =
   else if (frame?.say) say(frame.say);
 });
 window.addEventListener("offline", () => socket() && show("offline"));
-window.addEventListener("online", refresh);
+// The old socket may have outlived the gap or be dead without knowing it: a new one tells.
+window.addEventListener("online", reconnect);
 
 document.addEventListener("gatehouse:say", ({ detail }) => {
   say(detail.text, detail.urgent);
@@ -85,7 +90,7 @@ window.addEventListener("focus", () => {
   if (!signingIn) return;
   signingIn = false;
   document.getElementById("signed-out")?.close();
-  if (socket()) htmx.process(socket(), true);
+  reconnect();
 });
 
 for (const part of document.querySelectorAll("[data-script]")) part.hidden = false;

@@ -32,7 +32,7 @@ document.addEventListener("htmx:before:swap", (event) => {
 
 document.addEventListener("htmx:error", ({ detail }) => {
   if (detail.ctx && !detail.ctx.response && !quiet(detail.ctx.sourceElement)) {
-    tell("The server cannot be reached. Nothing was sent; what you typed is still here.");
+    tell("No answer from the server. What you typed is still here; load the page again to see whether it arrived.");
   }
 });
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.bench import bare, pages, product, report, steps
 from tests.bench.cpu import Meter, server_pid
 from tests.stack import Stack, running
 
-ROUNDS, CYCLES, WARM_UP, AT_ONCE = 3, 320, 64, 16  # below 10 cycles a second it takes longer than four minutes
+ROUNDS, CYCLES, WARM_UP, AT_ONCE = 3, 240, 64, 16
 STEPS, WAITS = 128, 50
 AS_SHIPPED = {"LEASE_SECONDS": "30", "SWEEP_SECONDS": "10", "WORKER_CONCURRENCY": "16"}
 
@@ -27,7 +26,7 @@ def main() -> None:
         report.machine(stack)
         bare.prepare(stack)
         meter = _meter(stack)
-        report.throughput(*asyncio.run(_throughput(stack, meter)), at_once=AT_ONCE, cycles=CYCLES)
+        report.throughput(asyncio.run(_throughput(stack, meter)), at_once=AT_ONCE, cycles=CYCLES)
         report.steps(asyncio.run(steps.cost_of_steps(stack, meter, cycles=STEPS, at_once=4)), number=STEPS)
         report.waits(pages.waits(stack, number=WAITS), number=WAITS)
 
@@ -37,23 +36,20 @@ def _meter(stack: Stack) -> Meter:
     return Meter(stack.web.pid, stack.workers[0].pid, server_pid(os.environ["DATABASE_OWNER_URL"]))
 
 
-async def _throughput(stack: Stack, meter: Meter) -> tuple[list[float], list[float], float]:
-    """Cycles a second of bare LangGraph and of the product by turns, and the client's share of CPU in the latter."""
-    alone: list[float] = []
-    whole: list[float] = []
-    shares: list[float] = []
+async def _throughput(stack: Stack, meter: Meter) -> report.Throughput:
+    """Bare LangGraph and the product by turns."""
+    found = report.Throughput()
     for number in range(-1, ROUNDS):
         measured = number >= 0
         cycles, name = CYCLES if measured else WARM_UP, f"round-{number}"
+        meter.start()
         without = await bare.cycles_a_second(stack, cycles=cycles, at_once=AT_ONCE, name=name)
+        used_without = meter.since()
         meter.start()
         with_all = await product.cycles_a_second(stack, cycles=cycles, at_once=AT_ONCE, name=name)
-        used = meter.since()
         if measured:
-            alone.append(without)
-            whole.append(with_all)
-            shares.append(used["client"] / sum(used.values()))
-    return alone, whole, statistics.mean(shares)
+            found.add(without, used_without, with_all, meter.since())
+    return found
 
 
 if __name__ == "__main__":

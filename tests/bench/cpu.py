@@ -14,7 +14,7 @@ TICKS = os.sysconf("SC_CLK_TCK")  # a second
 
 
 class Meter:
-    """CPU seconds of the web process, the worker, this client and the database server since `start()`."""
+    """CPU seconds of the web process, the worker, this client, the database server and everybody since `start()`."""
 
     def __init__(self, web: int, worker: int, server: int) -> None:
         self._web, self._worker, self._server = web, worker, server
@@ -32,6 +32,7 @@ class Meter:
             "worker": _seconds(self._worker, OWN),
             "client": _seconds(os.getpid(), OWN),
             "database": _of_server(self._server),
+            "everybody": _of_machine(),
         }
 
 
@@ -46,6 +47,13 @@ def _of_server(main: int) -> float:
     living = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     children = sum(_seconds(pid, OWN) for pid in living if (stat := _stat(pid)) and int(stat[PARENT]) == main)
     return children + _seconds(main, OWN) + _seconds(main, OF_ENDED_CHILDREN)
+
+
+def _of_machine() -> float:
+    user, nice, system, _idle, _waiting, *interrupts = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:8]
+    )
+    return (user + nice + system + sum(interrupts)) / TICKS
 
 
 def _seconds(pid: int, which: slice) -> float:

@@ -106,6 +106,21 @@ def sign_in(people: People) -> Callable[..., Page]:
     return people.sign_in
 
 
+@pytest.fixture
+def waiting(stack: Stack) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Sends a message over HTTP as the member; returns the request that waits then. What is left open is stopped."""
+    begun: list[str] = []
+
+    def ask(text: str, agent: str = "Support desk") -> dict[str, Any]:
+        begun.append(stack.person("member@acme.example").start(text, agent=agent))
+        assert stack.settled(begun[-1])["status"] == "waiting"
+        return stack.requests(begun[-1])[0]
+
+    yield ask
+    for conversation in begun:
+        stack.person("member@acme.example").submit(f"/t/acme/chat/{conversation}/stop/")
+
+
 @pytest.fixture(scope="session")
 def orders() -> Iterator[int]:
     """Numbers of orders that no other test speaks of."""

@@ -92,7 +92,8 @@ def test_an_edit_that_changed_after_its_preview_cannot_be_approved(
     expect(steps.button(reviewer, "Approve")).to_have_count(0)
     assert steps.refunded(stack, steps.call_id(stack, title)) == []
     reviewer.get_by_role("link", name="Cancel").click()
-    expect(reviewer.get_by_role("button", name=f"Approve refund of $8.00 on order {order}")).to_be_visible()
+    reviewer.get_by_role("button", name=f"Approve refund of $8.00 on order {order}").click()
+    expect(member.locator(".prose").last).to_contain_text(f"Refunded $8.00 on order {order}.")
 
 
 def test_the_agent_repeats_why_it_was_rejected(

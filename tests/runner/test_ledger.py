@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,9 +23,10 @@ from approvals.reviews.actions import Invalid, TooLate, expire, lift_hold, place
 from approvals.reviews.models import ReviewRequest, Verdict
 from approvals.runner import ledger as ledgers
 from approvals.runner import outcomes
+from approvals.runner.leases import acquire
 from approvals.runner.ledger import NoLongerOurs, PostgresLedger
 from approvals.tenants.models import Membership, User
-from tests.runner.workbench import Bench, card, newer, proposed
+from tests.runner.workbench import ADD_TO_WORLD, Bench, card, newer, proposed
 
 MakeBench = Callable[..., Bench]
 READS = card("look_up", effect=Effect.READS, rerun=Rerun.READ)
@@ -494,6 +496,24 @@ def test_a_receipt_of_an_earlier_attempt_is_not_the_newer_ones(bench: Bench) -> 
     assert bench.call().result == "the second"
 
 
+def test_attempts_under_one_lease_have_receipts_of_their_own(bench: Bench) -> None:
+    """The epoch alone does not tell them apart."""
+    call = bench.approved()
+    first, epoch = granted(bench.enter(call)), bench.ledger.epoch
+    bench.ledger = bench.ledger_of(epoch)
+    asked(bench.enter(call))
+    bench.suspend()
+    bench.decide()
+    with bench.scope():
+        assert outcomes.begin_turn(thread_id=bench.thread_id, epoch=epoch) is not None
+    bench.ledger = bench.ledger_of(epoch)
+    second = granted(bench.enter(call))
+    bench.settle(first, "the first")
+    assert bench.call().status == "executing"
+    bench.settle(second, "the second")
+    assert bench.call().result == "the second"
+
+
 def test_a_stopped_run_keeps_the_receipt_of_what_was_under_way(bench: Bench) -> None:
     call = bench.approved()
     grant = granted(bench.enter(call))
@@ -521,13 +541,11 @@ def test_a_decision_on_a_stopped_run_cannot_be_taken_back(make_bench: MakeBench)
 
 # --- effects inside the receipt's transaction -----------------------------------------------------------------------
 
-ADD = "INSERT INTO test_world SELECT %s, %s, %s, ''"
 
-
-async def effect_in_transaction(ledger: PostgresLedger, grant: Grant, *, fails: bool = False) -> None:
+async def effect_in_transaction(ledger: PostgresLedger, grant: Grant, *, row: Any = None, fails: bool = False) -> None:
     async with ledger.transaction(grant) as transaction:
         work: AsyncConnection[Any] = transaction.connection
-        await work.execute(ADD, (grant.id, grant.attempt, grant.idempotency_key))
+        await work.execute(ADD_TO_WORLD, row or (grant.id, grant.attempt, grant.idempotency_key, ""))
         if fails:
             raise RuntimeError("the worker dies here")
         await transaction.settle(Receipt(content="done"))
@@ -669,6 +687,35 @@ def test_eight_enters_of_one_approved_call_give_one_grant(bench: Bench) -> None:
         assert not isinstance(bench.loop.run(twin.enter(call)), Grant)
 
 
+def test_a_second_enter_waits_until_the_first_knows_of_its_own_claim(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between commit and answer nobody remembers the claim: taken for a crash, it would run twice."""
+    call = bench.approved(proposed(tool=card(rerun=Rerun.IDEMPOTENT)))
+    answers: list[Any] = []
+    transaction = bench.ledger._transaction
+
+    @asynccontextmanager
+    async def slow_to_answer() -> AsyncIterator[Any]:
+        async with transaction() as work:
+            yield work
+        for _ in range(100):
+            if answers:
+                return
+            await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(bench.ledger, "_transaction", slow_to_answer)
+
+    async def enter() -> None:
+        answers.append(await bench.ledger.enter(call))
+
+    async def both_at_once() -> None:
+        await asyncio.gather(enter(), enter())
+
+    bench.loop.run(both_at_once())
+    assert sorted(type(each).__name__ for each in answers) == ["Grant", "InFlight"]
+
+
 def test_eight_proposals_of_one_call_are_one_row(bench: Bench) -> None:
     bench.begin()
     call = proposed(tool=READS)
@@ -767,38 +814,75 @@ def test_after_a_stop_or_a_hold_has_committed_nothing_is_claimed(make_bench: Mak
         assert len(order) == 1 + len(executing)
 
 
-def test_a_stop_waits_for_a_claim_that_has_begun(bench: Bench) -> None:
-    """Not by luck: while the claim's transaction is open the stop stands before the run's lock."""
-    call = bench.approved()
-    ledger = bench.ledger
-    claimed, go_on = threading.Event(), threading.Event()
+WAITS_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
-    async def slow_claim() -> Any:
-        async with ledger._transaction() as work:
-            await ledger._refuse_when_lost(work, call.tool.name)
-            found = await ledger._fetch(work, ledgers.FIND, ledger._identity(call))
-            grant = await ledger._claim(work, call, found)
-            claimed.set()
-            await asyncio.to_thread(go_on.wait, 10)
-            return grant
 
-    def stop() -> None:
+@contextmanager
+def ledger_at_work(bench: Bench) -> Iterator[None]:
+    """A ledger's transaction that has found the run its own, and has not claimed or proposed anything yet."""
+    looked, go_on = threading.Event(), threading.Event()
+
+    async def look() -> None:
+        async with bench.ledger._transaction() as work:
+            await bench.ledger._refuse_when_lost(work, "refund")
+            looked.set()
+            await asyncio.to_thread(go_on.wait, 20)
+
+    working = bench.loop.start(look())
+    try:
+        assert looked.wait(10)
+        yield
+    finally:
+        go_on.set()
+        working.result(20)
+
+
+@pytest.mark.parametrize("action", ["stop", "hold"])
+def test_a_stop_or_a_hold_waits_for_a_ledger_that_has_looked(bench: Bench, action: str) -> None:
+    """Not by luck: from the look until the claim neither can commit, so no effect begins after one has."""
+    bench.begin()
+
+    def act() -> None:
         with bench.scope():
-            stop_run(run=bench.the_run(), by=bench.mia)
+            if action == "stop":
+                stop_run(run=bench.the_run(), by=bench.mia)
+            else:
+                place_hold(tenant=bench.tenant, by=bench.adam, reason="!")
 
     with ThreadPoolExecutor(1) as threads:
-        claiming = bench.loop.start(slow_claim())
-        assert claimed.wait(10)
-        stopping = threads.submit(in_own_connection, stop)
-        blocked = """SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"""
-        try:
-            while not bench.rows(blocked):
-                assert not stopping.done(), "the stop committed beside an open claim"
-        finally:
-            go_on.set()
-        assert isinstance(claiming.result(10), Grant)
-        stopping.result(10)
-    assert (bench.call().status, bench.the_run().status) == ("executing", RunStatus.CANCELLED)
+        with ledger_at_work(bench):
+            acting = threads.submit(in_own_connection, act)
+            while not bench.rows(WAITS_FOR_A_LOCK):
+                assert not acting.done(), "it committed beside a ledger at work"
+        acting.result(20)
+    if action == "stop":
+        with pytest.raises(NoLongerOurs):
+            bench.enter(proposed(tool=READS))
+    else:
+        asked(bench.enter(proposed(tool=READS)))
+
+
+def test_a_takeover_passes_by_a_ledger_that_has_looked(bench: Bench) -> None:
+    bench.begin()
+    bench.sql("UPDATE conversations_lease SET expires_at = now() - interval '1 hour'")
+    taking = {"thread_id": bench.thread_id, "tenant_id": bench.tenant.pk, "seconds": 60.0}
+    with ledger_at_work(bench):
+        assert bench.loop.run(acquire(bench.loop.pool, **taking)) is None
+    assert bench.loop.run(acquire(bench.loop.pool, **taking)) is not None
+
+
+def test_running_again_needs_the_one_who_allowed_that_and_not_the_one_who_allowed_the_first(bench: Bench) -> None:
+    """Rosa's approval was used up by the first attempt; Adam, who allowed the second, may not any more."""
+    call = bench.approved()
+    granted(bench.enter(call))
+    bench.begin()
+    asked(bench.enter(call))
+    bench.suspend()
+    bench.decide(by=bench.adam)
+    Membership.objects.filter(user=bench.adam).update(role=Membership.Role.MEMBER)
+    bench.begin()
+    asked(bench.enter(call))
+    assert (bench.call().status, bench.call().attempt) == ("asked", 1)
 
 
 # --- what it writes -------------------------------------------------------------------------------------------------

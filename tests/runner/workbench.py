@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agents.checkpointing import Pool, open_pool
 from agents.contracts import Effect, Grant, Manifest, ProposedCall, Receipt, Rerun, Risk, ToolCard
+from approvals.calls.digests import call_digest
 from approvals.calls.models import CatalogueTool, ToolCall
 from approvals.calls.titles import manifest_to_json
 from approvals.conversations.actions import start_conversation
@@ -46,9 +47,10 @@ SCHEMA = {
 # transaction, the others on a connection of their own.
 WORLD = """
 CREATE TABLE IF NOT EXISTS test_world (
-    call_id uuid NOT NULL, attempt int NOT NULL, idempotency_key text NOT NULL, arguments text NOT NULL,
+    call_id uuid NOT NULL, attempt int NOT NULL, idempotency_key text NOT NULL, digest text NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp())
 """
+ADD_TO_WORLD = "INSERT INTO test_world VALUES (%s, %s, %s, %s)"
 
 
 class Loop:
@@ -170,13 +172,21 @@ class Bench:
 
     def effect(self, grant: Grant) -> None:
         """What a tool does to the world, where no rollback of the product reaches it."""
-        self.sql(
-            "INSERT INTO test_world VALUES (%s, %s, %s, %s)",
-            grant.id,
-            grant.attempt,
-            grant.idempotency_key,
-            repr(dict(grant.arguments)),
+        self.sql(ADD_TO_WORLD, *self.done(grant))
+
+    def done(self, grant: Grant) -> tuple[UUID, int, str, str]:
+        """A row of the world: the digest is that of the arguments with which the tool was called."""
+        with self.scope():
+            call = ToolCall.objects.get(pk=grant.id)
+        ran = call_digest(
+            tenant_id=self.tenant.pk,
+            run_id=call.run_id,
+            message_id=call.graph_message_id,
+            call_id=call.call_id,
+            tool=call.tool_name,
+            arguments=json.dumps(dict(grant.arguments)),
         )
+        return grant.id, grant.attempt, grant.idempotency_key, ran
 
     def effects(self) -> list[dict[str, Any]]:
         return self.rows(

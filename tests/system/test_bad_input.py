@@ -19,13 +19,6 @@ NUL = "\x00"
 BROKEN = re.compile(r".*Internal Server Error.*|.*Exception in ASGI application.*")  # as web's log says it
 BAD_TEXTS = {"NUL": f"a{NUL}b", "lone surrogate": f"a{SURROGATE}b", "markup": MARKUP, "override": "a\u202eb\u2066"}
 each_bad_text = pytest.mark.parametrize("text", BAD_TEXTS.values(), ids=BAD_TEXTS)
-# Not run: each breaks a page, which this module looks for, and Django's own page about it takes half a minute.
-BREAKS_THE_PAGE = pytest.mark.xfail(run=False, reason="bug: 500 where a form comes in an encoding other than UTF-8")
-text_that_is_shown_again = pytest.mark.parametrize(
-    "text",
-    [pytest.param(text, marks=BREAKS_THE_PAGE if SURROGATE in text else ()) for text in BAD_TEXTS.values()],
-    ids=BAD_TEXTS,
-)
 
 
 @dataclass
@@ -87,7 +80,7 @@ def answers(shared_stack: Stack) -> Iterator[Answers]:
     yield noted
     for person in people:
         person.event_hooks = {}
-    assert len(noted.all) > 10
+    assert noted.all
     assert [each for each in noted.all if each[1] >= 500] == []
     assert BROKEN.findall(shared_stack.log("web")[log_before:]) == []
 
@@ -164,7 +157,7 @@ def test_a_message_of_any_characters_is_kept_or_refused(house: House, text: str)
         house.stack.until(answer.headers["location"].rstrip("/").rsplit("/", 1)[1], "succeeded")
 
 
-@text_that_is_shown_again
+@each_bad_text
 def test_a_refused_message_of_any_characters_is_shown_again(house: House, text: str) -> None:
     answer = _send_raw(house.member, "/t/acme/chat/", agent=_agent(house), text=text + "long message " * 8000)
     assert answer.status_code == 422
@@ -350,7 +343,6 @@ def test_people_without_the_role_decide_nothing(house: House, pending: dict[str,
     house.stands_untouched(pending)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: 403.html shows `exception`, in_tenant hands it `why`")
 def test_a_refusal_says_why(house: House) -> None:
     answer = decide(house.reviewer, house.ask(requester="reviewer"), "approve")
     assert "You asked for this, so somebody else has to decide it." in answer.text
@@ -442,7 +434,7 @@ def test_bodies_that_are_no_forms_are_refused(house: House, pending: dict[str, A
     house.stands_untouched(pending)
 
 
-@text_that_is_shown_again
+@each_bad_text
 def test_the_sign_in_page_takes_any_characters(house: House, text: str) -> None:
     for fields in ({"login": f"{text}@example.com", "password": "x"}, {"login": "a@example.com", "password": text}):
         with httpx.Client(base_url=house.stack.url) as stranger:

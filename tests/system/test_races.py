@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from subprocess import Popen
 from threading import Barrier
 from typing import Any
@@ -33,7 +34,7 @@ def many_requests(shared_stack: Stack) -> Iterator[Review]:
     begun = [member.start(f"refund 1 on orders {', '.join(map(str, ten))}") for ten in numbers]
     reviews = []
     for conversation in begun:
-        shared_stack.until(conversation, "waiting", seconds=60)
+        shared_stack.until(conversation, "waiting", seconds=120)
         reviews += shared_stack.requests(conversation)
     assert len(reviews) == 4 * RACES
     return iter(reviews)
@@ -62,7 +63,7 @@ def test_one_of_two_reviewers_wins_and_the_other_is_told_who_did(
     reviews = [next(many_requests) for _ in range(RACES)]
     winners = [_race(shared_stack, review, verdicts) for review in reviews]
     for conversation in {review["conversation_id"] for review in reviews}:
-        shared_stack.until(str(conversation), "succeeded", seconds=60)
+        shared_stack.until(str(conversation), "succeeded", seconds=120)
     came_to = [_came_to(shared_stack, review) for review in reviews]
     assert came_to == [_expected(verdicts[winner], NAMES[winner]) for winner in winners]
 
@@ -96,6 +97,26 @@ def test_two_calls_of_one_message_are_decided_apart_and_at_once(shared_stack: St
         shared_stack.until(str(sent["conversation_id"]), "succeeded")
         assert (_effects(shared_stack, sent), _effects(shared_stack, refused)) == (1, 0)
         assert _call(shared_stack, refused)["status"] == "rejected"
+
+
+def test_messages_sent_while_their_runs_pause_are_all_taken(shared_stack: Stack) -> None:
+    """Sending and pausing lock the same rows, and both write the audit chain: in another order they would deadlock."""
+    member = shared_stack.person("member@acme.example")
+    begun = [member.start(f"email m{number}@example.com about the delay") for number in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        taken = list(threads.map(lambda each: _send_three(member, each), begun))
+    assert taken == [[302, 302, 302]] * len(begun)
+    for conversation in begun:
+        assert len(shared_stack.rows("SELECT 1 FROM conversations_run WHERE conversation_id = %s", conversation)) == 4
+        first = "SELECT 1 FROM conversations_run WHERE conversation_id = %s AND position = 1 AND status = 'waiting'"
+        eventually(partial(shared_stack.rows, first, conversation), what="the first run waits, the others behind it")
+
+
+def _send_three(member: Person, conversation: str) -> list[int]:
+    sent = [
+        member.submit(f"/t/acme/chat/{conversation}/", text=f"show order {number}") for number in (1041, 1042, 1043)
+    ]
+    return [answer.status_code for answer in sent]
 
 
 def _race(stack: Stack, review: Review, verdicts: tuple[str, str]) -> int:

@@ -40,7 +40,7 @@ def supersede(review: ReviewRequest, why: str) -> None:
 @transaction.atomic(durable=True)
 def expire(*, review: ReviewRequest) -> bool:
     """Nobody decided in time, which means no. False where somebody was quicker."""
-    run = Run.objects.select_for_update().get(pk=review.run_id)
+    run = Run.objects.locked().get(pk=review.run_id)
     expiring = ReviewRequest.objects.exclude(kind=ReviewRequest.Kind.OUTCOME)
     overdue = expiring.filter(pk=review.pk, decide_by__lte=Now())
     if not overdue.transition(RequestStatus.EXPIRED, closed_at=Now(), closed_because="Nobody decided in time."):

@@ -53,8 +53,8 @@ class Answer:
 @transaction.atomic(durable=True)
 def decide(*, review: ReviewRequest, reviewer: User, answer: Answer) -> Decision:
     """Record one person's answer, move what it is about, and queue the run. One winner: a guarded UPDATE says who."""
-    run = Run.objects.select_for_update().get(pk=review.run_id)
-    call = ToolCall.objects.select_for_update().get(pk=review.call_id) if review.call_id else None
+    run = Run.objects.locked().get(pk=review.run_id)
+    call = ToolCall.objects.locked().get(pk=review.call_id) if review.call_id else None
     if answer.digest != review.digest:
         raise Stale
     decision = _decision(review, call, reviewer, answer)
@@ -88,8 +88,8 @@ def undo(*, review: ReviewRequest, by: User) -> None:
     The claim honours the same `effective_at`, on the database's clock and under the same row lock, so a call is either
     taken back or carried out, never both.
     """
-    run = Run.objects.select_for_update().get(pk=review.run_id)
-    list(ToolCall.objects.select_for_update().filter(requests=review))
+    run = Run.objects.locked().get(pk=review.run_id)
+    list(ToolCall.objects.locked().filter(requests=review))
     if run.status in ENDED:  # meanwhile: its calls are withdrawn, and nothing is left to ask
         raise TooLate(review)
     mine = Decision.objects.filter(request=review, reviewer=by, undone_at=None, effective_at__gt=Now())

@@ -41,7 +41,7 @@ def lift_hold(*, hold: Hold, by: User) -> None:
         wake_runner(run)
     shut_out = (CallStatus.APPROVED, CallStatus.ALLOWED, CallStatus.EXECUTING)
     held = ToolCall.objects.filter(status__in=shut_out, run__status=RunStatus.WAITING)
-    for run in Run.objects.select_for_update().filter(pk__in=held.values("run_id")).order_by("pk"):
+    for run in Run.objects.locked().filter(pk__in=held.values("run_id")).order_by("pk"):
         queue_run(run, at=None)
     record("hold.lifted", tenant_id=hold.tenant_id, subject_id=hold.pk, actor="person", actor_id=by.pk)
     publish_tenant(hold.tenant_id)

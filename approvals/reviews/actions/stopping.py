@@ -24,8 +24,8 @@ def withdraw(*, review: ReviewRequest, by: User) -> None:
     """The person who asked takes the question back. The agent is told; a graph's own question ends its run."""
     if review.kind == ReviewRequest.Kind.OUTCOME:
         raise Invalid("request", "What happened can only be said, not withdrawn.")
-    run = Run.objects.select_for_update().get(pk=review.run_id)
-    list(ToolCall.objects.select_for_update().filter(requests=review))
+    run = Run.objects.locked().get(pk=review.run_id)
+    list(ToolCall.objects.locked().filter(requests=review))
     if not _close(review, "The person who asked for it withdrew it."):
         raise TooLate(ReviewRequest.objects.get(pk=review.pk))
     if review.kind == ReviewRequest.Kind.PAUSE:
@@ -41,8 +41,8 @@ def withdraw(*, review: ReviewRequest, by: User) -> None:
 @transaction.atomic(durable=True)
 def stop_run(*, run: Run, by: User) -> None:
     """Stop at once: no claim succeeds after this commits. An effect under way is not undone; its receipt is recorded."""
-    locked = Run.objects.select_for_update().get(pk=run.pk)
-    list(ToolCall.objects.select_for_update().filter(run=run).order_by("pk"))
+    locked = Run.objects.locked().get(pk=run.pk)
+    list(ToolCall.objects.locked().filter(run=run).order_by("pk"))
     if not _cancel(locked):
         return
     record("run.cancelled", tenant_id=run.tenant_id, subject_id=run.pk, actor="person", actor_id=by.pk)

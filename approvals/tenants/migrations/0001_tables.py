@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 (
                     "slug",
                     models.SlugField(
-                        help_text="Part of every address: /t/<slug>/.",
+                        help_text="Part of every address: /t/slug/.",
                         max_length=40,
                         unique=True,
                         validators=[
