@@ -228,7 +228,7 @@ def _replay(query: Query) -> list[str]:
         call, action = entry["call_id"], entry["action"]
         if action in _ENDS:
             ended = [each for each, row in calls.items() if row["run_id"] == entry["subject"]]
-            told.update({each: "withdrawn" for each in ended if told.get(each) in ("asked", "approved")})
+            told.update({each: "withdrawn" for each in ended if told.get(each) in ("allowed", "asked", "approved")})
         elif call is not None:
             told[call] = _OF_KIND.get((action, entry["kind"])) or _BECOMES.get(action) or told.get(call, "")
     return [

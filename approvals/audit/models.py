@@ -12,7 +12,7 @@ class AuditEvent(models.Model):
     """
 
     tenant_id = models.UUIDField()
-    sequence = models.BigIntegerField()
+    sequence = models.BigIntegerField(null=True)  # given at the commit, by a trigger
     at = models.DateTimeField()
     actor = models.CharField(max_length=16)  # person, agent, policy or system
     actor_id = models.UUIDField(null=True)

@@ -46,7 +46,9 @@ class ReviewRequest(TenantRow):
         PAUSE = "pause", "Question of the graph"
         OUTCOME = "outcome", "Outcome unknown"
 
-    number = models.PositiveIntegerField()  # "REQ-17": counted in each tenant
+    number = models.PositiveIntegerField(
+        null=True
+    )  # "REQ-17": counted in each tenant, given at the commit by a trigger
     kind = models.CharField(max_length=7, choices=Kind)
     conversation = TenantForeignKey(Conversation, models.CASCADE, related_name="requests")
     thread = TenantForeignKey(Thread, models.CASCADE, related_name="requests")

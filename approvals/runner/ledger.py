@@ -191,7 +191,7 @@ class PostgresLedger:
             self.held.add(found["id"])
             return self._question(found)
         if status == CallStatus.EXECUTING:
-            return await self._after_a_crash(connection, found)
+            return await self._after_a_crash(connection, call, found)
         if status == CallStatus.UNKNOWN:
             return self._question(found)
         if status == CallStatus.ASKED and self._is_pinned_to_this(call, found):
@@ -248,9 +248,13 @@ class PostgresLedger:
         )
         return _grant({**found, "attempt": found["attempt"] + 1})
 
-    async def _after_a_crash(self, connection: Connection, found: Row) -> Grant | Question:
-        """The call was claimed and has no receipt: the drive that claimed it died in the effect's window."""
-        if Rerun(found["rerun"]) in RERUN_FREELY:
+    async def _after_a_crash(self, connection: Connection, call: ProposedCall, found: Row) -> Grant | Question:
+        """The call was claimed and has no receipt: the drive that claimed it died in the effect's window.
+
+        What changes something is run again only by the code that people allowed, under the same policy.
+        """
+        rerun = Rerun(found["rerun"])
+        if rerun is Rerun.READ or (rerun in RERUN_FREELY and self._is_pinned_to_this(call, found)):
             await self._moved(connection, TAKE_OVER, {"id": found["id"], "epoch": self.epoch})
             await self._audit(connection, "call.taken_over", found["id"], attempt=found["attempt"])
             return _grant(found)

@@ -466,6 +466,7 @@ def test_a_tool_that_pauses_inside_its_effect(desk: Desk) -> None:
 
     end = approved_effect(desk, refund)
     assert (ran, end.interrupts, end.told("c1").status) == ([1], [], "error")
+    assert "pauses inside its effect" in end.told("c1").content
     assert desk.statuses() == {"c1": ["failed"]}
 
 
@@ -591,6 +592,43 @@ def test_a_siblings_pause_while_an_approved_call_is_being_claimed(desk: MemoryDe
     desk.drive(graph, None, meanwhile=may_claim.set)
     assert world.effects == [("refund", 1, 5)]
     assert desk.statuses() == {"c1": ["done"], "c2": ["asked"]}
+
+
+def test_a_sibling_that_fails_while_an_approved_call_is_being_claimed(desk: MemoryDesk, world: World) -> None:
+    """LangGraph cancels the node; the claim may have been committed, so it goes on to its effect and its receipt."""
+    tool = world.refund(rerun=Rerun.IDEMPOTENT)
+    fails = False
+
+    async def call(state: Any) -> dict[str, Any]:
+        return {"messages": [await tool.ainvoke({"type": "tool_call", "id": "c1", "name": "refund", "args": ONE})]}
+
+    async def sibling(state: Any) -> dict[str, Any]:
+        if fails:
+            while not entering:
+                await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0.02, entering[0].set)
+            raise RuntimeError("the sibling fails")
+        return {}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("call", call)
+    builder.add_node("sibling", sibling)
+    builder.add_edge(START, "call")
+    builder.add_edge(START, "sibling")
+    graph = builder.compile(checkpointer=desk.saver)
+    desk.drive(graph, START_WORDS)
+    desk.approve("c1")
+    entering: list[asyncio.Event] = []
+
+    async def wait() -> None:
+        entering.append(asyncio.Event())
+        await entering[0].wait()
+
+    desk.ledger.before_entering = lambda call: wait()
+    fails = True
+    with pytest.raises(RuntimeError, match="the sibling fails"):
+        desk.drive(graph, {"messages": [HumanMessage("again", id="h1")]})
+    assert desk.statuses()["c1"].count("done") == len(world.effects)
 
 
 def test_a_node_that_is_retried_while_its_effect_runs(desk: Desk) -> None:

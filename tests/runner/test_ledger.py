@@ -385,6 +385,29 @@ def test_after_a_crash_it_runs_again_under_the_same_key(bench: Bench, rerun: Rer
     assert (bench.call().status, bench.call().result, bench.call().attempt) == ("done", "done", 1)
 
 
+@pytest.mark.parametrize("rerun", [Rerun.IDEMPOTENT, Rerun.TRANSACTIONAL])
+@pytest.mark.parametrize("changed", ["tool", "graph", "policy"])
+def test_after_a_crash_and_a_deploy_it_goes_to_a_person(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, rerun: Rerun, changed: str
+) -> None:
+    """The approval was for the older code; finishing the attempt with another is not what anybody allowed."""
+    call = bench.approved(proposed(tool=card(rerun=rerun)))
+    granted(bench.enter(call))
+    bench.graph_version = "g2" if changed == "graph" else "g1"
+    if changed == "policy":
+        newer_policy(monkeypatch)
+    bench.begin()
+    asked(bench.enter(newer(call) if changed == "tool" else call))
+    assert bench.call().status == "unknown"
+
+
+def test_after_a_crash_and_a_deploy_a_look_up_runs_again(bench: Bench) -> None:
+    bench.begin()
+    granted(bench.enter(proposed(tool=READS)))
+    bench.begin()
+    granted(bench.enter(newer(proposed(tool=READS))))
+
+
 def test_after_a_crash_a_tool_that_runs_once_goes_to_a_person(bench: Bench) -> None:
     call = bench.approved()
     granted(bench.enter(call))
@@ -819,22 +842,24 @@ WAITS_FOR_A_LOCK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_datab
 
 @contextmanager
 def ledger_at_work(bench: Bench) -> Iterator[None]:
-    """A ledger's transaction that has found the run its own, and has not claimed or proposed anything yet."""
+    """A call on its way: the ledger has found the run its own and nothing held, and has not written anything yet."""
     looked, go_on = threading.Event(), threading.Event()
+    ledger = replace(bench.ledger)
+    propose = ledger._propose
 
-    async def look() -> None:
-        async with bench.ledger._transaction() as work:
-            await bench.ledger._refuse_when_lost(work, "refund")
-            looked.set()
-            await asyncio.to_thread(go_on.wait, 20)
+    async def slow(*args: Any, **kwargs: Any) -> Any:
+        looked.set()
+        await asyncio.to_thread(go_on.wait, 20)
+        return await propose(*args, **kwargs)
 
-    working = bench.loop.start(look())
+    ledger._propose = slow  # type: ignore[method-assign]
+    working = bench.loop.start(ledger.enter(proposed(9, tool=READS)))
     try:
         assert looked.wait(10)
         yield
     finally:
         go_on.set()
-        working.result(20)
+        granted(working.result(20))
 
 
 @pytest.mark.parametrize("action", ["stop", "hold"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -61,6 +61,20 @@ def test_a_role_in_another_tenant_approves_nothing_here(make_bench: MakeBench) -
     assert (bench.call().status, bench.call().attempt) == ("asked", 0)
 
 
+def test_an_approval_that_was_used_up_does_not_count_again(bench: Bench) -> None:
+    """Rosa let the first attempt run. Of the second only Adam knew, and he may not decide any more."""
+    call = bench.approved()
+    granted(bench.enter(call))
+    bench.begin()  # the worker that claimed it died
+    asked(bench.enter(call))
+    bench.suspend()
+    bench.decide(by=bench.adam)
+    Membership.objects.filter(user=bench.adam).update(role=Membership.Role.MEMBER)
+    bench.begin()
+    asked(bench.enter(call))
+    assert (bench.call().status, bench.call().attempt) == ("asked", 1)
+
+
 def test_a_tool_that_says_nothing_of_itself_asks_and_runs_once(bench: Bench) -> None:
     call = proposed(tool=replace(card(), manifest=None))
     bench.begin()
@@ -90,23 +104,24 @@ def test_an_open_question_is_asked_anew_when_its_tool_has_changed(bench: Bench) 
 
 
 @contextmanager
-def a_claim_under_way(bench: Bench) -> Any:
+def a_claim_under_way(bench: Bench) -> Iterator[None]:
     """A transaction of the ledger that has looked whether it may claim, and has written nothing yet."""
-    looked, go_on = threading.Event(), threading.Event()
+    looked, go_on, write = threading.Event(), threading.Event(), bench.ledger._propose
 
-    async def claim() -> None:
-        async with bench.ledger._transaction() as work:
-            await bench.ledger._refuse_when_lost(work, READS.name)
-            looked.set()
-            await asyncio.to_thread(go_on.wait, 20)
+    async def wait_and_write(*args: Any, **named: Any) -> Any:
+        looked.set()
+        await asyncio.to_thread(go_on.wait, 20)
+        return await write(*args, **named)
 
-    claiming = bench.loop.start(claim())
+    bench.ledger._propose = wait_and_write  # type: ignore[method-assign]
+    entering = bench.loop.start(bench.ledger.enter(proposed(tool=READS)))
     assert looked.wait(20)
     try:
         yield
     finally:
         go_on.set()
-        claiming.result(20)
+        bench.ledger._propose = write  # type: ignore[method-assign]
+        granted(entering.result(20))
 
 
 def waits_for_the_claim(bench: Bench, action: Callable[[], Any]) -> None:
@@ -128,13 +143,13 @@ def test_a_stop_waits_for_a_claim_that_has_written_nothing_yet(bench: Bench) -> 
     run = bench.the_run()
     waits_for_the_claim(bench, lambda: stop_run(run=run, by=bench.mia))
     with pytest.raises(NoLongerOurs):
-        bench.enter(proposed(tool=READS))
+        bench.enter(proposed(2, tool=READS))
 
 
 def test_a_hold_waits_for_a_claim_that_has_begun(bench: Bench) -> None:
     bench.begin()
     waits_for_the_claim(bench, lambda: place_hold(tenant=bench.tenant, by=bench.adam, reason="!"))
-    asked(bench.enter(proposed(tool=READS)))
+    asked(bench.enter(proposed(2, tool=READS)))
 
 
 def test_a_lease_is_not_taken_over_while_a_claim_is_under_way(bench: Bench) -> None:

@@ -451,10 +451,10 @@ WITH claimed AS (
   SELECT c.*, %s::varchar AS policy_now, %s::varchar AS tool_now, %s::varchar AS graph_now
     FROM calls_toolcall c WHERE c.id = %s)
 SELECT 'I8 claimed under policy ' || policy_version || ', it is ' || policy_now AS what
-  FROM claimed WHERE policy_version <> policy_now
+  FROM claimed WHERE policy_version <> policy_now AND rerun <> 'read'
 UNION ALL
 SELECT 'G9 claimed as ' || tool_version || ' of ' || graph_version || ', now ' || tool_now || ' of ' || graph_now
-  FROM claimed WHERE (tool_version, graph_version) <> (tool_now, graph_now)
+  FROM claimed WHERE (tool_version, graph_version) <> (tool_now, graph_now) AND rerun <> 'read'
 UNION ALL
 SELECT 'I8 claimed before it was final' FROM claimed WHERE effective_at > clock_timestamp()
 UNION ALL
@@ -571,10 +571,8 @@ def test_it_sees_an_executing_call_claimed_again(machine: type[Desk], monkeypatc
         again = again.replace(guard, "")
     monkeypatch.setattr(ledgers, "CLAIM", again)
 
-    async def claim_again(self: PostgresLedger, connection: Any, found: Any) -> Any:
-        number = int(found["call_id"].removeprefix("call-"))
-        tool = replace(TOOLS[number], version=found["tool_version"])
-        return await self._claim(connection, proposed(number, tool=tool), found) or self._question(found)
+    async def claim_again(self: PostgresLedger, connection: Any, call: ProposedCall, found: Any) -> Any:
+        return await self._claim(connection, call, found) or self._question(found)
 
     monkeypatch.setattr(PostgresLedger, "_after_a_crash", claim_again)
     check_that_it_is_seen(machine)

@@ -194,6 +194,22 @@ BUGS = [
         caught_by=f"{ASKS_ANEW}[an_older_asking]",
     ),
     Bug(
+        name="an approval that was used up counts again",
+        promise="G2",
+        path=CLAIM_PATH,
+        old=" AND (c.started_at IS NULL OR d.effective_at > c.started_at)",
+        new="",
+        caught_by=f"{GAPS}::test_an_approval_that_was_used_up_does_not_count_again",
+    ),
+    Bug(
+        name="after a deploy a crashed call is run again by code that nobody approved",
+        promise="G9",
+        path=CLAIM_PATH,
+        old="rerun in RERUN_FREELY and self._is_pinned_to_this(call, found)",
+        new="rerun in RERUN_FREELY",
+        caught_by=f"{LEDGER}::test_after_a_crash_and_a_deploy_it_goes_to_a_person",
+    ),
+    Bug(
         name="asking anew leaves the old allowance",
         promise="G1",
         path=CLAIM_PATH,
@@ -238,8 +254,8 @@ BUGS = [
         name="a hold does not wait for a claim under way",
         promise="G1",
         path=CLAIM_PATH,
-        old="        await connection.execute(GATE_LOCK, (self.tenant_id,))\n",
-        new="",
+        old="await connection.execute(GATE_LOCK, (self.tenant_id,))",
+        new='await connection.execute("SELECT 1")',
         caught_by=f"{GAPS}::test_a_hold_waits_for_a_claim_that_has_begun",
     ),
     Bug(
@@ -319,9 +335,10 @@ BUGS = [
         name="an executing call of another epoch is claimed again",
         promise="G2",
         path=CLAIM_PATH,
-        old="            return await self._after_a_crash(connection, found)\n",
-        new='            await self._moved(connection, TAKE_OVER, {"id": found["id"], "epoch": self.epoch})\n'
-        "            return _grant(found)\n",
+        old="if status == CallStatus.EXECUTING:\n            return await self._after_a_crash(",
+        new="if status == CallStatus.EXECUTING:\n"
+        '            await self._moved(connection, TAKE_OVER, {"id": found["id"], "epoch": self.epoch})\n'
+        "            return _grant(found)\n            return await self._after_a_crash(",
         caught_by=f"{LEDGER}::test_after_a_crash_a_tool_that_runs_once_goes_to_a_person",
     ),
     Bug(
@@ -385,8 +402,10 @@ BUGS = [
         name="a transactional effect happens after its run was stopped",
         promise="G1",
         path=CLAIM_PATH,
-        old="            await self._refuse_when_lost(connection)\n            yield",
-        new="            yield",
+        old="-> AsyncIterator[_TransactionalEffect]:\n        async with self._transaction() as connection:\n",
+        new="-> AsyncIterator[_TransactionalEffect]:\n        async with self._transaction() as connection:\n"
+        "            yield _TransactionalEffect(self, connection, grant)\n"
+        "            return\n",
         caught_by=f"{GAPS}::test_a_stopped_run_has_no_transactional_effect",
     ),
     Bug(
@@ -893,12 +912,12 @@ BUGS = [
         caught_by=f"{TENANCY}::test_another_tenants_pages_are_not_there",
     ),
     Bug(
-        name="policies fail where the tenant was wiped, instead of matching no row",
+        name="a policy fails where the tenant was wiped, instead of matching no row",
         promise="G7",
-        path="approvals/db/tenant_tables.py",
-        old="(SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid)",
-        new="(SELECT current_setting('app.tenant_id', true)::uuid)",
-        caught_by=f"{GAPS}::test_a_connection_serves_whom_the_code_acts_for",
+        path="approvals/audit/migrations/0002_chain.py",
+        old="    USING (tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid))",
+        new="    USING (tenant_id = (SELECT current_setting('app.tenant_id', true)::uuid))",
+        caught_by=f"{CATALOGUE}::test_every_policy_binds_all_commands_to_the_tenant_that_is_set",
     ),
     Bug(
         name="one table has no policy",

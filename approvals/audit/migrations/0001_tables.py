@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("tenant_id", models.UUIDField()),
-                ("sequence", models.BigIntegerField()),
+                ("sequence", models.BigIntegerField(null=True)),
                 ("at", models.DateTimeField()),
                 ("actor", models.CharField(max_length=16)),
                 ("actor_id", models.UUIDField(null=True)),

@@ -1,4 +1,4 @@
-"""The chain: one function appends, one says an entry's mark, a trigger refuses every change of what is written."""
+"""The chain: one function appends, a trigger links at the commit, another refuses every change of what is written."""
 
 from django.db import migrations
 
@@ -11,34 +11,40 @@ $$
 """
 APPEND = """
 CREATE FUNCTION audit_append(tenant uuid, actor text, actor_id uuid, action text, subject_id uuid, facts text)
-RETURNS bigint LANGUAGE plpgsql AS $$
+RETURNS void LANGUAGE sql AS $$
+    INSERT INTO audit_auditevent (tenant_id, at, actor, actor_id, action, subject_id, facts, hash)
+    VALUES (tenant, clock_timestamp(), actor, actor_id, action, subject_id, facts::jsonb, '')
+$$
+"""
+# Writers of one tenant queue for its head's row. Linked by a deferred trigger, an entry takes that lock inside COMMIT,
+# behind every foreign key's check: no client is waited for while it is held. Taken by the statement instead, 16 clients
+# at once spent most of their time in the queue.
+LINK = """
+CREATE FUNCTION audit_link() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     head audit_audithead;
-    entry audit_auditevent;
+    entry audit_auditevent := NEW;
 BEGIN
-    LOOP  -- the row lock that puts a tenant's writers in order
-        SELECT * INTO head FROM audit_audithead WHERE tenant_id = tenant FOR UPDATE;
+    LOOP
+        SELECT * INTO head FROM audit_audithead WHERE tenant_id = entry.tenant_id FOR UPDATE;
         EXIT WHEN FOUND;
-        INSERT INTO audit_audithead (tenant_id, sequence, hash) VALUES (tenant, 0, '') ON CONFLICT DO NOTHING;
+        INSERT INTO audit_audithead (tenant_id, sequence, hash) VALUES (entry.tenant_id, 0, '') ON CONFLICT DO NOTHING;
     END LOOP;
-    entry.id := nextval(pg_get_serial_sequence('audit_auditevent', 'id'));
-    entry.tenant_id := tenant;
     entry.sequence := head.sequence + 1;
-    entry.at := clock_timestamp();
-    entry.actor := actor;
-    entry.actor_id := actor_id;
-    entry.action := action;
-    entry.subject_id := subject_id;
-    entry.facts := facts::jsonb;
     entry.hash := audit_mark(head.hash, entry);
-    INSERT INTO audit_auditevent SELECT entry.*;
-    UPDATE audit_audithead SET sequence = entry.sequence, hash = entry.hash WHERE tenant_id = tenant;
-    RETURN entry.sequence;
-END $$
+    UPDATE audit_auditevent SET sequence = entry.sequence, hash = entry.hash WHERE id = entry.id;
+    UPDATE audit_audithead SET sequence = entry.sequence, hash = entry.hash WHERE tenant_id = entry.tenant_id;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER linked_at_commit AFTER INSERT ON audit_auditevent
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION audit_link();
 """
 REFUSE = """
 CREATE FUNCTION audit_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.sequence IS NULL AND pg_trigger_depth() > 1 THEN
+        RETURN NEW;  -- audit_link, once for each entry
+    END IF;
     RAISE EXCEPTION 'audit entries are never changed or removed' USING errcode = 'GH002';
 END $$
 """
@@ -67,6 +73,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(MARK, "DROP FUNCTION audit_mark(text, audit_auditevent)"),
         migrations.RunSQL(APPEND, "DROP FUNCTION audit_append(uuid, text, uuid, text, uuid, text)"),
+        migrations.RunSQL(LINK, "DROP TRIGGER linked_at_commit ON audit_auditevent; DROP FUNCTION audit_link()"),
         migrations.RunSQL(REFUSE, "DROP FUNCTION audit_refuse_change()"),
         migrations.RunSQL(TRIGGER, "DROP TRIGGER append_only ON audit_auditevent"),
         *(

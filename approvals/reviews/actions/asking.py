@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.audit.actions import record
@@ -13,20 +13,12 @@ from approvals.conversations.models import Run
 from approvals.reviews.events import publish_request
 from approvals.reviews.models import RequestStatus, ReviewRequest
 
-NUMBER = """
-INSERT INTO reviews_requestcounter (tenant_id, last) VALUES (%s, 1)
-ON CONFLICT (tenant_id) DO UPDATE SET last = reviews_requestcounter.last + 1 RETURNING last
-"""
-
 
 def open_request(review: ReviewRequest) -> None:
-    """Number and store a question, inside the transaction that pauses the run; older askings of a call are superseded."""
+    """Store a question, inside the transaction that pauses the run; older askings of a call are superseded."""
     older = ReviewRequest.objects.filter(call_id=review.call_id) if review.call_id else ReviewRequest.objects.none()
     for past in older.filter(status=RequestStatus.PENDING):
         supersede(past, "Something changed since it was asked, so it was asked anew.")
-    with connection.cursor() as cursor:
-        cursor.execute(NUMBER, [review.tenant_id])
-        (review.number,) = cursor.fetchone()
     review.save(force_insert=True)
     publish_request(review)
 

@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
             name="ReviewRequest",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("number", models.PositiveIntegerField()),
+                ("number", models.PositiveIntegerField(null=True)),
                 (
                     "kind",
                     models.CharField(
