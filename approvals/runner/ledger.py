@@ -135,9 +135,7 @@ class PostgresLedger:
         None  # an outcome that people are asked about came after all
     )
     held: set[UUID] = field(default_factory=set)  # those among them that only a hold keeps from running
-    granted: set[UUID] = field(
-        default_factory=set
-    )  # calls this drive claimed; one that an earlier drive did has crashed
+    granted: set[UUID] = field(default_factory=set)  # calls this drive claimed; what an earlier one did has crashed
     _doors: dict[tuple[str, str], asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def enter(self, call: ProposedCall) -> Grant | InFlight | Question | Receipt:
@@ -168,9 +166,7 @@ class PostgresLedger:
     @asynccontextmanager
     async def transaction(self, grant: Grant) -> AsyncIterator[_TransactionalEffect]:
         async with self._transaction() as connection:
-            await self._refuse_when_lost(
-                connection
-            )  # no gate lock: it was claimed, and a hold must not wait for its end
+            await self._refuse_when_lost(connection)  # no gate lock: a hold must not wait for an effect to end
             yield _TransactionalEffect(self, connection, grant)
 
     # what a call's state means for it now

@@ -46,7 +46,7 @@ TOOLS = {
     3: card("book", rerun=Rerun.TRANSACTIONAL),
     4: card("look_up", rerun=Rerun.READ, effect=Effect.READS),
 }
-NUMBERS = st.sampled_from([*TOOLS])
+NUMBERS = st.sampled_from([1, *TOOLS, 1])  # the one that asks and runs once, more often
 REVIEWERS = st.sampled_from(["rosa", "adam"])
 CHANGES = ["role", "account", "policy", "tool", "graph", "late", "early", "hand", "again", "stop", "crash", "hold"]
 CHANGES += ["stale", "self", ""]
@@ -543,7 +543,7 @@ IN_EVERY_RUN = {"no digest check", "no effective_at", "no role", "self-approval"
 
 def check_that_it_is_seen(machine: type[Desk]) -> None:
     """Found as a violation, or by a constraint of the database on the way there. The same histories each time."""
-    short = bounded(examples=150, steps=4, phases=[Phase.generate], derandomize=True)
+    short = bounded(examples=250, steps=3, phases=[Phase.generate], derandomize=True)
     with pytest.raises((AssertionError, IntegrityError, psycopg.IntegrityError, pytest.fail.Exception)):
         run_state_machine_as_test(machine, settings=short)
 
