@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -538,19 +539,26 @@ BREAKS: dict[str, list[Break]] = {
 }
 
 
-IN_EVERY_RUN = {"no digest check", "no effective_at", "no role", "self-approval", "no lease epoch"}  # the rest: torture
+def each_single_change(machine: type[Desk]) -> None:
+    """All ways to where an approval is used, with each tool and each change. Left to chance, one in fifteen was not tried
+    in 250 histories."""
+    for number, change in product(TOOLS, CHANGES):
+        desk = machine()
+        desk.between_approval_and_claim(change, "rosa", number)
+        desk.nothing_is_violated()
 
 
 def check_that_it_is_seen(machine: type[Desk]) -> None:
-    """Found as a violation, or by a constraint of the database on the way there. The same histories each time."""
-    short = bounded(examples=250, steps=3, phases=[Phase.generate], derandomize=True)
+    """Found as a violation, or by a constraint of the database on the way there."""
     with pytest.raises((AssertionError, IntegrityError, psycopg.IntegrityError, pytest.fail.Exception)):
-        run_state_machine_as_test(machine, settings=short)
+        each_single_change(machine)
 
 
-@pytest.mark.parametrize(
-    "broken", [name if name in IN_EVERY_RUN else pytest.param(name, marks=pytest.mark.torture) for name in BREAKS]
-)
+def test_no_single_change_breaks_a_promise(machine: type[Desk]) -> None:
+    each_single_change(machine)
+
+
+@pytest.mark.parametrize("broken", BREAKS)
 def test_it_sees(machine: type[Desk], monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     for statement, old, new in BREAKS[broken]:
         whole = getattr(ledgers, statement)
