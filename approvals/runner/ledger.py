@@ -25,6 +25,7 @@ from agents.contracts import Grant, InFlight, Manifest, ProposedCall, Question, 
 from approvals.calls.digests import call_digest
 from approvals.calls.models import CallStatus
 from approvals.calls.titles import title_of
+from approvals.db.durability import REPEATABLE
 from approvals.policies.evaluation import Judgement, Outcome, judge
 from approvals.tenants.access import DECIDES
 
@@ -227,6 +228,10 @@ class PostgresLedger:
             return Receipt(content=row["result"], ok=False)
         if status == CallStatus.ALLOWED:
             self.held.add(row["id"])
+        else:
+            await connection.execute(
+                REPEATABLE
+            )  # suspending the run flushes it; before that it would be proposed again
         return self._question(row)
 
     async def _claim(self, connection: Connection, call: ProposedCall, found: Row) -> Grant | None:

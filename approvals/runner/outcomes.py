@@ -21,6 +21,7 @@ from approvals.calls.titles import manifest_from_json
 from approvals.conversations.actions import queue_run
 from approvals.conversations.events import publish_turn, wake_runner
 from approvals.conversations.models import UNFINISHED, Hold, Message, Run, RunStatus
+from approvals.db.durability import commit_is_repeatable
 from approvals.db.tenant_scope import current_tenant
 from approvals.policies.evaluation import VERSION, judge
 from approvals.reviews.actions import open_request, supersede
@@ -90,6 +91,7 @@ def begin_turn(*, thread_id: UUID, epoch: int) -> Turn | None:
         record("run.stuck", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
         return None
     turn = _turn_of(run)
+    commit_is_repeatable()
     # Last: a tenant's writers queue for its chain, so nothing is looked up while holding it.
     record("run.driven", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
     publish_turn(run)
@@ -151,6 +153,7 @@ def finish(*, run_id: UUID, epoch: int, graph_version: str) -> None:
     run = _locked(run_id, epoch)
     if run is not None:
         _close(run)
+        commit_is_repeatable()
         _move(run, RunStatus.SUCCEEDED, failures=0, graph_version=graph_version, ended_at=Now())
         record("run.succeeded", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
 
