@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,15 @@ from approvals.runner.leases import Heart
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10  # for runs under way at SIGTERM; after it their leases run out and others take over
+# The loop and the threads of Django's ORM take turns: with Python's 5 ms the loop waits too long for each of its turns.
+SWITCH_SECONDS = 0.0005
 POLL_SECONDS = 1.0  # for jobs of a later time, which procrastinate finds by polling only
 
 
 async def run_worker(config: Path) -> None:
     if not STRICT_MSGPACK_ENABLED:
         raise RuntimeError("LANGGRAPH_STRICT_MSGPACK is off: a crafted checkpoint row would run code in this worker")
+    sys.setswitchinterval(SWITCH_SECONDS)
     graphs = load(config)
     for found in graphs.values():
         if found.problem:

@@ -472,10 +472,11 @@ def _send_raw(person: Person, path: str, **fields: str) -> httpx.Response:
 
 
 def _raw(client: httpx.Client, path: str, fields: dict[str, str]) -> httpx.Response:
-    """A form whose sender chooses an encoding in which lone surrogates can be written."""
+    """A form whose sender claims an encoding in which lone surrogates can be written; it is read as UTF-8 all the same."""
+    claimed = {name: "raw_unicode_escape" if SURROGATE in text else "utf-8" for name, text in fields.items()}
     parts = [
         b'--edge\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
-        % (name.encode(), text.encode("raw_unicode_escape"))
+        % (name.encode(), text.encode(claimed[name]))
         for name, text in fields.items()
     ]
     kind = "multipart/form-data; charset=raw_unicode_escape; boundary=edge"
