@@ -1,9 +1,6 @@
 """HTTP and sockets, composed. The web process refuses a database role that row-level security does not bind."""
 
 import os
-import sys
-
-sys.setswitchinterval(0.0005)  # as in a worker: the loop and the threads of sync views take turns
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "approvals.settings")
 os.environ.setdefault("GATEHOUSE_PROCESS", "web")

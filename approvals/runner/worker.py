@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10  # for runs under way at SIGTERM; after it their leases run out and others take over
 # The loop and the threads of Django's ORM take turns: with Python's 5 ms the loop waits too long for each of its turns.
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.002
 POLL_SECONDS = 1.0  # for jobs of a later time, which procrastinate finds by polling only
 
 
