@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import uuid4
 
 from django.urls import reverse
 from django.utils import timezone
@@ -84,7 +83,6 @@ def detail(review: ReviewRequest, member: Membership) -> Context:
         "decision": _decided(review, decision, member),
         "may_decide": not refusal,
         "why_not": refusal,
-        "idempotency_key": uuid4(),
     }
     shown |= _pause(review) if review.kind == ReviewRequest.Kind.PAUSE else _call(review)
     return shown

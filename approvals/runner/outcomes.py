@@ -92,7 +92,6 @@ def begin_turn(*, thread_id: UUID, epoch: int) -> Turn | None:
         return None
     turn = _turn_of(run)
     commit_is_repeatable()
-    # Last: a tenant's writers queue for its chain, so nothing is looked up while holding it.
     record("run.driven", tenant_id=run.tenant_id, subject_id=run.pk, epoch=epoch)
     publish_turn(run)
     return turn
